@@ -1,0 +1,7 @@
+//! Where streams live and how they fan out.
+//!
+//! A stream key names one shard: one pinned glommio executor that owns the stream's publisher seat, GOP cache,
+//! renditions and subscribers. [`media`] holds the words everyone shares; [`stream`] is the pure machine, tested
+//! without io_uring; glommio begins at [`handoff`].
+
+pub mod media;
