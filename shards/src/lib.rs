@@ -4,4 +4,13 @@
 //! renditions and subscribers. [`media`] holds the words everyone shares; [`stream`] is the pure machine, tested
 //! without io_uring; glommio begins at [`handoff`].
 
+pub mod executor;
+pub mod handoff;
 pub mod media;
+pub mod placement;
+pub mod registry;
+pub mod shard;
+pub mod stream;
+
+pub use placement::{Placement, ShardId};
+pub use shard::{Service, Shard, spawn};

@@ -1,0 +1,147 @@
+//! Starts one pinned executor for each shard, and ends them together.
+
+use std::{
+    io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder};
+
+use crate::{
+    handoff::{self, Outbox},
+    placement::{Placement, ShardId},
+    shard::{self, Service, Shard},
+    stream::StreamOptions,
+};
+
+/// What the shards run on.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// One shard on each of these CPUs; a CPU may stand here more than once.
+    pub cpus: Vec<usize>,
+    /// How streams behave.
+    pub streams: StreamOptions,
+}
+
+/// Asks all shards to end.
+#[derive(Debug, Default)]
+pub struct Stop {
+    /// Milliseconds of the deadline plus one; zero while nobody asked.
+    deadline: AtomicU64,
+}
+
+impl Stop {
+    /// Ends all shards: they accept nothing more, say goodbye, and are gone within `deadline`.
+    pub fn ask(&self, deadline: Duration) {
+        let millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX - 1);
+        self.deadline.store(millis.saturating_add(1), Ordering::Release);
+    }
+
+    /// The deadline, once somebody asked.
+    pub fn asked(&self) -> Option<Duration> {
+        self.deadline.load(Ordering::Acquire).checked_sub(1).map(Duration::from_millis)
+    }
+}
+
+/// Shards that run.
+pub struct Running {
+    handles: Vec<ExecutorJoinHandle<()>>,
+    stop: Arc<Stop>,
+}
+
+impl Running {
+    /// The switch that ends them.
+    pub fn stop(&self) -> Arc<Stop> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Waits until all have ended; gives how many ended by a panic.
+    pub fn join(self) -> usize {
+        self.handles.into_iter().filter_map(|handle| handle.join().err()).count()
+    }
+}
+
+/// Starts the shards, with a service on each that `make` makes there, and waits until all have started.
+///
+/// # Errors
+/// When an executor cannot be made or a service does not start; nothing keeps running then.
+pub fn start<S, M>(options: &Options, make: M) -> io::Result<Running>
+where
+    S: Service,
+    M: Fn(&Rc<Shard<S::Arrival>>) -> Rc<S> + Clone + Send + 'static,
+{
+    let placement = Placement::new(options.cpus.len());
+    let stop = Arc::new(Stop::default());
+    let (started, starts) = mpsc::channel::<Result<(), String>>();
+    let mut handles = Vec::with_capacity(options.cpus.len());
+    for (index, ends) in handoff::mesh(placement.shards()).into_iter().enumerate() {
+        let id = ShardId(index as u16);
+        let (make, started, stopping) = (make.clone(), started.clone(), Arc::clone(&stop));
+        let streams = options.streams;
+        let handle = builder(id, options.cpus[index]).spawn(move || async move {
+            let (senders, receivers) = ends.into_parts();
+            // Both ends of a channel wait for each other, so the receivers connect beside the senders.
+            let receivers: Vec<_> =
+                receivers.into_iter().map(|receiver| glommio::spawn_local(receiver.connect())).collect();
+            let shard = Shard::new(id, placement, streams, Outbox::connect(senders).await);
+            let service = make(&shard);
+            for receiver in receivers {
+                let receiver = receiver.await;
+                let service = Rc::clone(&service);
+                shard.spawn_prompt(
+                    async move {
+                        while let Some(arrival) = receiver.recv().await {
+                            service.arrive(arrival);
+                        }
+                    },
+                    move |panic| tracing::error!(shard = %id, "an inbox panicked: {panic}"),
+                );
+            }
+            let outcome = service.start();
+            let well = outcome.is_ok();
+            // The starter is gone only if it gave up already.
+            let _ = started.send(outcome);
+            if well {
+                shard::run(shard, service, stopping).await;
+            }
+        });
+        match handle {
+            Ok(handle) => handles.push(handle),
+            Err(error) => {
+                stop.ask(Duration::ZERO);
+                return Err(io::Error::other(format!("shard {id} cannot start: {error}")));
+            }
+        }
+    }
+    drop(started);
+    let running = Running { handles, stop };
+    for _ in 0..placement.shards() {
+        let problem = match starts.recv() {
+            Ok(Ok(())) => continue,
+            Ok(Err(problem)) => problem,
+            Err(_) => "a shard ended before it had started".to_owned(),
+        };
+        running.stop.ask(Duration::ZERO);
+        running.join();
+        return Err(io::Error::other(problem));
+    }
+    Ok(running)
+}
+
+fn builder(id: ShardId, cpu: usize) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(glommio::Placement::Fixed(cpu))
+        .name(&format!("shard-{id}"))
+        // A wake from another thread is seen by a busy executor only at its next preemption; the default of 100 ms would
+        // be the latency of every handoff.
+        .preempt_timer(Duration::from_millis(2))
+        // Registered memory is for direct disk I/O, of which there is none; the default is 10 MiB for each of 3 rings.
+        .io_memory(1 << 20)
+        // Each idle socket keeps one poll in the ring; submissions come in bursts when many join at once.
+        .ring_depth(1_024)
+}

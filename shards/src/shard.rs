@@ -1,0 +1,200 @@
+//! One shard: an executor's streams, its way to the others, and its tasks.
+//!
+//! Everything here belongs to one thread. A [`Service`] gives the shard its purpose: what to do when it starts, when a
+//! connection arrives from another shard, as time passes, and at the end.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_lite::FutureExt;
+use glommio::{Latency, Shares, TaskQueueHandle, timer};
+
+use crate::{
+    handoff::Outbox,
+    media::StreamKey,
+    placement::{Placement, ShardId},
+    registry::Registry,
+    stream::{Stream, StreamOptions},
+};
+
+/// How often time passes for streams and sessions: fine enough for time-outs of seconds, and ten wakes a second are
+/// nothing.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// How long a walk over a stream's readers may hold the executor before others get their turn: a tenth of a picture.
+const WALK_SLICE: Duration = Duration::from_millis(1);
+
+/// What a shard is for.
+pub trait Service: 'static {
+    /// What travels between shards: a connection with all that it has said so far. Dropped, it closes.
+    type Arrival: Send + 'static;
+
+    /// Opens listeners and starts tasks.
+    ///
+    /// # Errors
+    /// A sentence for the operator; the process does not start then.
+    fn start(self: &Rc<Self>) -> Result<(), String>;
+
+    /// A connection came from another shard.
+    fn arrive(self: &Rc<Self>, arrival: Self::Arrival);
+
+    /// Time passed: [`TICK`] or a little more since the last call.
+    fn tick(self: &Rc<Self>, now: Instant);
+
+    /// The process ends: accept nothing more, say goodbye. Called once.
+    fn begin_shutdown(self: &Rc<Self>);
+
+    /// Whether nobody is left to say goodbye to.
+    fn is_idle(&self) -> bool;
+}
+
+/// See the module.
+pub struct Shard<A: Send + 'static> {
+    id: ShardId,
+    placement: Placement,
+    registry: Registry,
+    outbox: Outbox<A>,
+    /// For what comes from other threads: it must not wait behind media.
+    arrivals: TaskQueueHandle,
+    longest_walk: Rc<Cell<Duration>>,
+}
+
+impl<A: Send + 'static> Shard<A> {
+    pub(crate) fn new(
+        id: ShardId,
+        placement: Placement,
+        streams: StreamOptions,
+        outbox: Outbox<A>,
+    ) -> Rc<Self> {
+        let arrivals = glommio::executor().create_task_queue(
+            Shares::default(),
+            Latency::Matters(Duration::from_millis(1)),
+            "arrivals",
+        );
+        Rc::new(Self {
+            id,
+            placement,
+            registry: Registry::new(streams),
+            outbox,
+            arrivals,
+            longest_walk: Rc::default(),
+        })
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// How keys map to shards.
+    pub fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    /// The way to the other shards.
+    pub fn outbox(&self) -> &Outbox<A> {
+        &self.outbox
+    }
+
+    /// This shard's streams.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The longest that a slice of a walk held this executor, since the last time of asking.
+    pub fn take_longest_walk(&self) -> Duration {
+        self.longest_walk.take()
+    }
+
+    /// The stream of `key`, which this shard must own; made if need be.
+    pub fn obtain(&self, key: &StreamKey) -> Rc<Stream> {
+        debug_assert_eq!(self.placement.owner(key), self.id, "a stream lives on its owner");
+        let (stream, new) = self.registry.obtain(key, Instant::now());
+        if new {
+            let name = stream.key().clone();
+            spawn(pump(Rc::clone(&stream), Rc::clone(&self.longest_walk)), move |panic| {
+                tracing::error!(stream = %name, "the stream's pump panicked: {panic}");
+            });
+        }
+        stream
+    }
+
+    /// Starts a task among those that must not wait behind media.
+    pub fn spawn_prompt(
+        &self,
+        task: impl Future<Output = ()> + 'static,
+        on_panic: impl FnOnce(&str) + 'static,
+    ) {
+        match glommio::spawn_local_into(guarded(task, on_panic), self.arrivals) {
+            Ok(task) => drop(task.detach()),
+            Err(error) => tracing::error!("the queue of arrivals is gone: {error}"),
+        }
+    }
+}
+
+/// Starts a task on this shard. A panic ends that task alone and is told to `on_panic`: without this guard it would end
+/// the whole executor.
+pub fn spawn(task: impl Future<Output = ()> + 'static, on_panic: impl FnOnce(&str) + 'static) {
+    drop(glommio::spawn_local(guarded(task, on_panic)).detach());
+}
+
+async fn guarded(task: impl Future<Output = ()>, on_panic: impl FnOnce(&str)) {
+    if let Err(panic) = std::panic::AssertUnwindSafe(task).catch_unwind().await {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        on_panic(message);
+    }
+}
+
+/// Sends what a stream has sealed to all who keep up, in slices, until the stream is over.
+async fn pump(stream: Rc<Stream>, longest: Rc<Cell<Duration>>) {
+    let coalesce = stream.coalesce();
+    let mut walked = Instant::now();
+    while poll_fn(|cx| stream.poll_dirty(cx)).await {
+        if let Some(rest) = coalesce.checked_sub(walked.elapsed()).filter(|rest| !rest.is_zero()) {
+            timer::sleep(rest).await;
+        }
+        walked = Instant::now();
+        stream.begin_walk();
+        let mut slice = walked;
+        while !stream.walk(&mut || slice.elapsed() >= WALK_SLICE) {
+            longest.set(longest.get().max(slice.elapsed()));
+            glommio::executor().yield_task_queue_now().await;
+            slice = Instant::now();
+        }
+        longest.set(longest.get().max(slice.elapsed()));
+    }
+}
+
+/// Runs a shard from its start to its end.
+pub(crate) async fn run<S: Service>(
+    shard: Rc<Shard<S::Arrival>>,
+    service: Rc<S>,
+    stop: Arc<crate::executor::Stop>,
+) {
+    let mut ending = None;
+    loop {
+        timer::sleep(TICK).await;
+        let now = Instant::now();
+        shard.registry.tick(now);
+        service.tick(now);
+        match ending {
+            None => {
+                if let Some(deadline) = stop.asked() {
+                    ending = Some(now + deadline);
+                    service.begin_shutdown();
+                }
+            }
+            Some(end) if service.is_idle() || now >= end => return,
+            Some(_) => {}
+        }
+    }
+}

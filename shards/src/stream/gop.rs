@@ -1,0 +1,131 @@
+//! The frames a joiner starts with: the newest keyframe and all that came since.
+//!
+//! A stream without pictures has groups too: one opens every [`GopOptions::audio_group`], so that a listener starts with
+//! a little sound to play.
+//! Invariant: bytes, frames and duration stay within [`GopOptions`]; a group that outgrows them is dropped whole, and
+//! joiners wait for the next one. Units: bytes of payload, microseconds.
+
+use std::collections::VecDeque;
+
+use super::Scene;
+use crate::media::{Frame, Timestamp, Track};
+
+/// Bounds of one stream's cache.
+#[derive(Clone, Copy, Debug)]
+pub struct GopOptions {
+    /// Payload bytes of one group.
+    pub bytes_max: usize,
+    /// Frames of one group, all tracks together.
+    pub frames_max: usize,
+    /// From the first frame of a group to the newest.
+    pub duration_max: Timestamp,
+    /// How often a group opens in a stream without pictures.
+    pub audio_group: Timestamp,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A frame, on the stream's clock.
+    Frame(Frame),
+    /// A track changed its parameter sets before the next frame.
+    Track(Track),
+}
+
+/// The newest group of a stream; see the module.
+#[derive(Debug)]
+pub struct GopCache {
+    options: GopOptions,
+    /// The scene as it was when the group opened; `None` while no group is open.
+    scene: Option<Scene>,
+    entries: VecDeque<Entry>,
+    start: Timestamp,
+    bytes: usize,
+    overflows: u64,
+}
+
+impl GopCache {
+    /// An empty cache.
+    pub fn new(options: GopOptions) -> Self {
+        Self {
+            options,
+            scene: None,
+            entries: VecDeque::new(),
+            start: Timestamp::ZERO,
+            bytes: 0,
+            overflows: 0,
+        }
+    }
+
+    /// Starts a new group at `at`; the old one goes.
+    pub fn open(&mut self, scene: &Scene, at: Timestamp) {
+        self.clear();
+        self.scene = Some(scene.clone());
+        self.start = at;
+    }
+
+    /// Whether a group is open, so that a joiner could start.
+    pub fn is_open(&self) -> bool {
+        self.scene.is_some()
+    }
+
+    /// When the open group started.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.scene.as_ref().map(|_| self.start)
+    }
+
+    /// The group as it is: the scene at its start, when it started, and what came since.
+    pub fn group(&self) -> Option<(&Scene, Timestamp, impl Iterator<Item = &Entry>)> {
+        self.scene.as_ref().map(|scene| (scene, self.start, self.entries.iter()))
+    }
+
+    /// Adds a frame to the open group. `false`: the group outgrew its bounds and was dropped.
+    pub fn push(&mut self, frame: &Frame) -> bool {
+        if self.scene.is_none() {
+            return true;
+        }
+        let bytes = self.bytes + frame.payload.len();
+        let fits = bytes <= self.options.bytes_max
+            && self.entries.len() < self.options.frames_max
+            && frame.dts - self.start <= self.options.duration_max;
+        if !fits {
+            self.overflows += 1;
+            self.clear();
+            return false;
+        }
+        self.bytes = bytes;
+        self.entries.push_back(Entry::Frame(frame.clone()));
+        true
+    }
+
+    /// Notes a change of parameter sets within the open group. `false` as from [`push`](Self::push).
+    pub fn track(&mut self, track: &Track) -> bool {
+        if self.scene.is_none() {
+            return true;
+        }
+        if self.entries.len() >= self.options.frames_max {
+            self.overflows += 1;
+            self.clear();
+            return false;
+        }
+        self.entries.push_back(Entry::Track(track.clone()));
+        true
+    }
+
+    /// Drops the group.
+    pub fn clear(&mut self) {
+        self.scene = None;
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    /// Payload bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Groups that outgrew the bounds.
+    pub fn overflows(&self) -> u64 {
+        self.overflows
+    }
+}

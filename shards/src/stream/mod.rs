@@ -1,0 +1,227 @@
+//! One key's publisher seat, tracks, cache of pictures, renditions and readers: a pure machine, without sockets or clock.
+//!
+//! [`Stream`] is shared by `Rc` among the tasks of its shard: a [`Publisher`] pushes frames, [`Subscriber`]s read, and one
+//! pump task walks. No borrow outlives a call, so no task meets another's.
+//! Invariant: what players see continues: times increase across publishers, and nothing is sent that a decoder could not
+//! start from. Time arrives as an argument of [`Stream::tick`] and is coarse (the tick's period).
+
+mod gop;
+mod inner;
+mod mux;
+mod publisher;
+mod reader;
+mod rendition;
+mod ring;
+mod scene;
+mod sink;
+mod subscriber;
+mod timeline;
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+pub use gop::GopOptions;
+use inner::Inner;
+pub use inner::{Dropped, StreamStats};
+pub use mux::Mux;
+pub use publisher::{Evicted, PublishError, Publisher};
+pub use reader::{Leave, News, ReaderStats};
+pub use rendition::{RenditionKind, RenditionStats};
+pub use ring::{Batch, Cursor, Headers, Read, Ring, RingOptions};
+pub use scene::{Scene, TRACKS_MAX};
+pub use sink::Sink;
+pub use subscriber::Subscriber;
+pub use timeline::{Repairs, Timeline};
+
+use crate::media::{StreamKey, Timestamp};
+
+/// What a second publisher on a live key meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takeover {
+    /// It is refused.
+    Refuse,
+    /// It replaces the first.
+    Replace,
+}
+
+/// How streams behave; one set for all of a shard's.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamOptions {
+    /// Bounds of the cache of pictures.
+    pub gop: GopOptions,
+    /// Bounds of each rendition's log.
+    pub ring: RingOptions,
+    /// A batch is sealed when it has this many bytes, whatever `coalesce` says.
+    pub batch_bytes_max: usize,
+    /// How long frames gather before they are sent; zero sends each at once.
+    pub coalesce: Duration,
+    /// A larger step of a publisher's clock is a jump to repair.
+    pub jump_max: Timestamp,
+    /// What a second publisher meets.
+    pub takeover: Takeover,
+    /// How long a player waits for a publisher.
+    pub wait: Duration,
+    /// How long players are kept after the publisher went.
+    pub grace: Duration,
+    /// How long a peer may take nothing before it is closed.
+    pub stall: Duration,
+}
+
+/// Who is at the other end of a publisher or subscriber, for logs, answers and the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// The connection's id, as in the log.
+    pub id: Arc<str>,
+    /// `rtmp`, `flv`, `ws-flv` …
+    pub protocol: &'static str,
+    /// Its address.
+    pub peer: SocketAddr,
+}
+
+/// A stream, shared among the tasks of its shard; see the module.
+pub struct Stream {
+    key: StreamKey,
+    options: StreamOptions,
+    inner: RefCell<Inner>,
+    now: Cell<Instant>,
+    pump: Pump,
+}
+
+/// How the pump task learns that there is something to send.
+#[derive(Default)]
+struct Pump {
+    dirty: Cell<bool>,
+    closed: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Pump {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Whether a stream is still of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Somebody publishes, plays, or may return.
+    Alive,
+    /// Nobody does; the registry lets go of it.
+    Over,
+}
+
+impl Stream {
+    /// A stream that nobody publishes or plays yet.
+    pub fn new(key: StreamKey, options: StreamOptions, now: Instant) -> Rc<Self> {
+        Rc::new(Self {
+            inner: RefCell::new(Inner::new(options)),
+            key,
+            options,
+            now: Cell::new(now),
+            pump: Pump::default(),
+        })
+    }
+
+    /// Its name.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// How long frames gather before they are sent.
+    pub fn coalesce(&self) -> Duration {
+        self.options.coalesce
+    }
+
+    /// Takes the publisher's seat.
+    ///
+    /// # Errors
+    /// When somebody sits there and [`Takeover::Refuse`] holds: who it is.
+    pub fn publish(self: &Rc<Self>, party: Party) -> Result<Publisher, PublishError> {
+        let token = self.inner.borrow_mut().take_seat(party, self.now.get())?;
+        Ok(Publisher::new(Rc::clone(self), token))
+    }
+
+    /// Joins as a reader of the rendition `kind`, which `mux` makes if there is none yet. A stream that has a group of
+    /// pictures starts flowing at once.
+    pub fn subscribe(
+        self: &Rc<Self>,
+        kind: RenditionKind,
+        mux: impl FnOnce() -> Box<dyn Mux>,
+        sink: Rc<dyn Sink>,
+    ) -> Subscriber {
+        let slot = self.inner.borrow_mut().join(kind, mux, Rc::clone(&sink), false, self.now.get());
+        Subscriber::new(Rc::clone(self), kind, slot, sink)
+    }
+
+    /// Whether somebody publishes it and players can start or will shortly.
+    pub fn is_live(&self) -> bool {
+        self.inner.borrow().has_publisher()
+    }
+
+    /// Readers of all renditions.
+    pub fn viewers(&self) -> usize {
+        self.inner.borrow().viewers()
+    }
+
+    /// Everything that an operator may want to know.
+    pub fn stats(&self) -> StreamStats {
+        self.inner.borrow().stats(self.now.get())
+    }
+
+    /// Time passes: players that waited too long, peers that stall, publishers that do not return.
+    pub fn tick(&self, now: Instant) -> Life {
+        self.now.set(now);
+        let mut inner = self.inner.borrow_mut();
+        if inner.tick(now) {
+            self.mark();
+        }
+        if inner.is_over(now) { Life::Over } else { Life::Alive }
+    }
+
+    /// The registry let go of it: the pump ends.
+    pub fn close(&self) {
+        self.pump.closed.set(true);
+        self.pump.wake();
+    }
+
+    /// Something waits to be sent.
+    fn mark(&self) {
+        if !self.pump.dirty.replace(true) {
+            self.pump.wake();
+        }
+    }
+
+    /// For the pump: ready when something waits to be sent (`true`), or when the stream is over (`false`).
+    pub fn poll_dirty(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.pump.closed.get() {
+            return Poll::Ready(false);
+        }
+        if self.pump.dirty.get() {
+            return Poll::Ready(true);
+        }
+        self.pump.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// For the pump: seals what gathered and starts a walk over all readers.
+    pub fn begin_walk(&self) {
+        self.pump.dirty.set(false);
+        self.inner.borrow_mut().begin_walk();
+    }
+
+    /// For the pump: goes on with the walk until it is done (`true`) or `expired` says to yield (`false`).
+    pub fn walk(&self, expired: &mut dyn FnMut() -> bool) -> bool {
+        self.inner.borrow_mut().walk(self.now.get(), expired)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! A stream muxed one way, once for all its readers.
+//!
+//! Frames go into an open batch; sealed, it joins the ring, and the walk hands it to every reader whose sink takes it.
+//! Invariant: a batch that opens a group holds nothing from before it, and parameter sets that change in mid-stream lie in
+//! a batch before the one that needs them.
+
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use slab::Slab;
+
+use super::{
+    Scene,
+    gop::{Entry, GopCache},
+    mux::Mux,
+    reader::{News, Reader},
+    ring::{Batch, Headers, Ring, RingOptions},
+    sink::Sink,
+};
+use crate::media::{Frame, Timestamp, Track};
+
+/// Names a rendition among a stream's: a protocol's constant such as `"flv"`.
+pub type RenditionKind = &'static str;
+
+/// Readers that one slice of a walk serves before it looks at the clock.
+const SLICE: usize = 16;
+
+/// Counters of one rendition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RenditionStats {
+    /// Batches sealed.
+    pub batches: u64,
+    /// Bytes sealed.
+    pub bytes: u64,
+    /// Skips of readers that have left; those still here count their own.
+    pub skips: u64,
+    /// Bytes sent to readers that have left.
+    pub sent: u64,
+}
+
+/// See the module.
+pub(super) struct Rendition {
+    pub(super) kind: RenditionKind,
+    mux: Box<dyn Mux>,
+    ring: Ring,
+    open: BytesMut,
+    opens: Option<Rc<Headers>>,
+    dts: Timestamp,
+    generation: u64,
+    batch_bytes_max: usize,
+    readers: Slab<Reader>,
+    /// Where the walk goes on; `readers.capacity()` when it is done.
+    walked: usize,
+    stats: RenditionStats,
+}
+
+impl Rendition {
+    pub(super) fn new(
+        kind: RenditionKind,
+        mux: Box<dyn Mux>,
+        options: RingOptions,
+        batch_bytes_max: usize,
+    ) -> Self {
+        Self {
+            kind,
+            mux,
+            ring: Ring::new(options),
+            open: BytesMut::new(),
+            opens: None,
+            dts: Timestamp::ZERO,
+            generation: 0,
+            batch_bytes_max,
+            readers: Slab::new(),
+            walked: usize::MAX,
+            stats: RenditionStats::default(),
+        }
+    }
+
+    /// Begins with the group that the stream has cached, as if the rendition had been there all along.
+    pub(super) fn prime(&mut self, gop: &GopCache, scene: &Scene) {
+        let Some((start, at, entries)) = gop.group() else { return };
+        self.open_group(start, at);
+        let mut scene_then = start.clone();
+        for entry in entries {
+            match entry {
+                Entry::Track(track) => {
+                    scene_then.set_track(track.clone());
+                    self.track(track, self.dts, scene.generation());
+                }
+                Entry::Frame(frame) => self.frame(&scene_then, frame),
+            }
+        }
+        self.generation = scene.generation();
+        self.seal();
+    }
+
+    /// A group starts with the next frame, at `at`.
+    pub(super) fn open_group(&mut self, scene: &Scene, at: Timestamp) {
+        self.seal();
+        self.generation = scene.generation();
+        let bytes = self.mux.headers(scene, at);
+        self.opens = Some(Rc::new(Headers { generation: self.generation, bytes }));
+        self.dts = at;
+    }
+
+    /// Joiners cannot start from what there is.
+    pub(super) fn forget_group(&mut self) {
+        self.seal();
+        self.ring.forget_key();
+    }
+
+    pub(super) fn frame(&mut self, scene: &Scene, frame: &Frame) {
+        let Some(track) = scene.track(frame.track) else { return };
+        self.begin();
+        self.mux.frame(track, frame, &mut self.open);
+        self.dts = self.dts.max(frame.dts);
+        if self.open.len() >= self.batch_bytes_max {
+            self.seal();
+        }
+    }
+
+    /// Parameter sets change for those who are in the middle of the stream.
+    pub(super) fn track(&mut self, track: &Track, at: Timestamp, generation: u64) {
+        self.begin();
+        self.mux.track(track, at, &mut self.open);
+        self.generation = generation;
+    }
+
+    /// Metadata changes for those who are in the middle of the stream.
+    pub(super) fn metadata(&mut self, scene: &Scene, at: Timestamp) {
+        self.begin();
+        self.mux.metadata(scene, at, &mut self.open);
+        self.generation = scene.generation();
+    }
+
+    fn begin(&mut self) {
+        if self.open.is_empty() {
+            self.mux.begin(&mut self.open);
+        }
+    }
+
+    /// Closes the open batch. `true`: there is something new to walk with.
+    pub(super) fn seal(&mut self) -> bool {
+        if self.open.is_empty() {
+            return false;
+        }
+        let bytes = self.mux.seal(&mut self.open);
+        self.open.clear();
+        if bytes.is_empty() {
+            return false;
+        }
+        self.stats.batches += 1;
+        self.stats.bytes += bytes.len() as u64;
+        let opens = self.opens.take();
+        self.ring.push(Batch { bytes, opens, dts: self.dts, generation: self.generation });
+        true
+    }
+
+    /// Starts a walk over all readers.
+    pub(super) fn begin_walk(&mut self) {
+        self.walked = 0;
+    }
+
+    /// Goes on with the walk; `true` when it is done. `expired` is asked now and then whether to yield.
+    pub(super) fn walk(&mut self, scene: &Scene, now: Instant, expired: &mut dyn FnMut() -> bool) -> bool {
+        let end = self.readers.capacity();
+        let mut served = 0;
+        while self.walked < end {
+            let at = self.walked;
+            self.walked += 1;
+            let Some(reader) = self.readers.get_mut(at) else { continue };
+            if reader.is_waiting()
+                && let Some(key) = self.ring.key()
+            {
+                reader.greet(|| self.mux.preamble(scene));
+                reader.start(key);
+            }
+            reader.walk(&self.ring, now);
+            served += 1;
+            if served % SLICE == 0 && expired() {
+                return self.walked >= end;
+            }
+        }
+        true
+    }
+
+    pub(super) fn join(&mut self, sink: Rc<dyn Sink>, greeted: bool, now: Instant) -> usize {
+        let mut reader = Reader::new(sink, now);
+        if greeted {
+            reader.already_greeted();
+        }
+        self.readers.insert(reader)
+    }
+
+    /// Serves one reader out of turn: it has just joined, resumed, or has something to say.
+    pub(super) fn serve(&mut self, at: usize, scene: &Scene, now: Instant) {
+        let Some(reader) = self.readers.get_mut(at) else { return };
+        if reader.is_waiting()
+            && let Some(key) = self.ring.key()
+        {
+            reader.greet(|| self.mux.preamble(scene));
+            reader.start(key);
+        }
+        reader.walk(&self.ring, now);
+    }
+
+    pub(super) fn poll(&mut self, at: usize, cx: &mut Context<'_>, now: Instant) -> Poll<News> {
+        match self.readers.get_mut(at) {
+            Some(reader) => reader.poll(cx, &self.ring, now),
+            None => Poll::Pending,
+        }
+    }
+
+    pub(super) fn leave(&mut self, at: usize) -> Option<Reader> {
+        let reader = self.readers.try_remove(at)?;
+        self.stats.skips += reader.stats().skips;
+        self.stats.sent += reader.stats().bytes;
+        if self.readers.is_empty() {
+            self.readers.shrink_to_fit();
+        }
+        Some(reader)
+    }
+
+    pub(super) fn reader(&self, at: usize) -> Option<&Reader> {
+        self.readers.get(at)
+    }
+
+    pub(super) fn reader_mut(&mut self, at: usize) -> Option<&mut Reader> {
+        self.readers.get_mut(at)
+    }
+
+    pub(super) fn readers(&self) -> impl Iterator<Item = &Reader> {
+        self.readers.iter().map(|(_, reader)| reader)
+    }
+
+    pub(super) fn readers_mut(&mut self) -> impl Iterator<Item = &mut Reader> {
+        self.readers.iter_mut().map(|(_, reader)| reader)
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        self.readers.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.readers.len()
+    }
+
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Counters, those of the readers that are here included.
+    pub(super) fn stats(&self) -> RenditionStats {
+        let mut stats = self.stats;
+        for reader in self.readers() {
+            stats.skips += reader.stats().skips;
+            stats.sent += reader.stats().bytes;
+        }
+        stats
+    }
+}

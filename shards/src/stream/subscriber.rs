@@ -1,0 +1,88 @@
+//! Who reads: a place in one rendition. Dropped, the place is free.
+
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::{Mux, News, ReaderStats, RenditionKind, Sink, Stream};
+
+/// A reader's handle, held by its session.
+pub struct Subscriber {
+    stream: Rc<Stream>,
+    kind: RenditionKind,
+    slot: usize,
+    sink: Rc<dyn Sink>,
+}
+
+impl Subscriber {
+    pub(super) fn new(stream: Rc<Stream>, kind: RenditionKind, slot: usize, sink: Rc<dyn Sink>) -> Self {
+        Self { stream, kind, slot, sink }
+    }
+
+    /// The stream it reads.
+    pub fn stream(&self) -> &Rc<Stream> {
+        &self.stream
+    }
+
+    /// Keeps the reader going while its peer is slow, and gives news. Must be polled by the session's task whenever it
+    /// wakes; while the peer keeps up, the stream's walk does the sending and this stays pending.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<News> {
+        self.stream.inner.borrow_mut().poll(self.kind, self.slot, cx, self.stream.now.get())
+    }
+
+    /// Sends bytes of the session's own (a pong, a status) between two batches.
+    pub fn control(&self, bytes: Bytes) {
+        let mut inner = self.stream.inner.borrow_mut();
+        inner.with_reader(self.kind, self.slot, |reader| reader.control(bytes));
+        inner.serve(self.kind, self.slot, self.stream.now.get());
+    }
+
+    /// Sends no media until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.stream.inner.borrow_mut().with_reader(self.kind, self.slot, |reader| reader.pause());
+    }
+
+    /// Goes on at the newest keyframe.
+    pub fn resume(&self) {
+        let mut inner = self.stream.inner.borrow_mut();
+        inner.with_reader(self.kind, self.slot, |reader| reader.resume());
+        inner.serve(self.kind, self.slot, self.stream.now.get());
+    }
+
+    /// Goes over to another rendition of the same framing, at its newest keyframe.
+    pub fn switch(&mut self, kind: RenditionKind, mux: impl FnOnce() -> Box<dyn Mux>) {
+        if kind == self.kind {
+            return;
+        }
+        let mut inner = self.stream.inner.borrow_mut();
+        let now = self.stream.now.get();
+        let left = inner.leave(self.kind, self.slot);
+        self.slot = inner.join(kind, mux, Rc::clone(&self.sink), true, now);
+        self.kind = kind;
+        // The rest of a torn batch goes first.
+        inner.with_reader(kind, self.slot, |reader| reader.inherit(left));
+        inner.serve(kind, self.slot, now);
+    }
+
+    /// Counters so far.
+    pub fn stats(&self) -> ReaderStats {
+        let inner = self.stream.inner.borrow();
+        inner.reader(self.kind, self.slot).map(|reader| reader.stats()).unwrap_or_default()
+    }
+
+    /// Leaves. What is left of a batch that the peer has got a part of is returned: it must be sent before anything else
+    /// would make sense to the peer.
+    pub fn leave(self) -> (ReaderStats, Vec<Bytes>) {
+        let left = self.stream.inner.borrow_mut().leave(self.kind, self.slot);
+        left.map(|reader| reader.into_rest()).unwrap_or_default()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.stream.inner.borrow_mut().leave(self.kind, self.slot);
+    }
+}
