@@ -1,1 +1,35 @@
-//! What an operator may set.
+//! What an operator may set: the schema, its units, where each value came from, and what contradicts.
+//!
+//! Layers, later wins: defaults, one YAML file, `SHARDCAST_KEY__PATH` variables, `--set key.path=value`.
+//! Invariant: a [`Config`] that [`Config::load`] returned is within every range and free of contradictions;
+//! every problem of every layer is reported together, each with its place. `shardcast.yaml` beside this
+//! crate is the manual, and a test keeps it equal to [`Config::default`].
+
+mod check;
+mod error;
+mod leaf;
+mod load;
+mod locate;
+mod node;
+mod origin;
+mod schema;
+mod section;
+mod shards;
+mod suggest;
+mod units;
+
+pub use error::{Errors, Fault, Problem};
+pub use load::{Loaded, Sources};
+pub use origin::{Origin, Origins};
+pub use schema::{
+    Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate, Shutdown,
+    Takeover, Tls,
+};
+pub use shards::{SHARDS_MAX, Shards};
+pub use units::{ByteSize, Millis, PictureSize, UnitError};
+
+/// The annotated file with every key at its default: the manual.
+pub const MANUAL: &str = include_str!("../shardcast.yaml");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! What no single key can know: which values exclude each other.
+
+use crate::{
+    error::{Errors, Fault, Problem},
+    origin::Origins,
+    schema::{Config, Listen, Rotate},
+};
+use std::net::IpAddr;
+
+/// Notes every contradiction in `config`, at the key that was set last.
+pub(crate) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
+    let mut checker = Checker { origins, errors };
+    listeners(config, &mut checker);
+    tls(config, &mut checker);
+    delivery(config, &mut checker);
+    log(config, &mut checker);
+    demo(config, &mut checker);
+}
+
+struct Checker<'a> {
+    origins: &'a Origins,
+    errors: &'a mut Errors,
+}
+
+impl Checker<'_> {
+    /// `sides` are the keys and their values that exclude each other, `rule` what must hold.
+    fn blame(&mut self, sides: &[(&str, String)], rule: &str) {
+        let keys: Vec<&str> = sides.iter().map(|(key, _)| *key).collect();
+        let Some(blamed) = self.origins.latest(&keys) else { return };
+        let told = |(key, value): &(&str, String)| format!("{key} is {value} ({})", self.origins.get(key));
+        let others: Vec<String> = sides.iter().filter(|(key, _)| *key != blamed).map(told).collect();
+        let found = sides.iter().find(|(key, _)| *key == blamed).map_or("", |(_, value)| value);
+        let meets = if others.is_empty() { String::new() } else { format!(", but {}", others.join(" and ")) };
+        self.errors.push(|| Problem {
+            place: self.origins.get(blamed).to_string(),
+            key: blamed.to_owned(),
+            fault: Fault::Contradiction(format!("found {found}{meets}; {rule}")),
+        });
+    }
+
+    /// Both keys hold the same kind of number, and `small` may not pass `large`.
+    fn ordered<T: PartialOrd + std::fmt::Display>(&mut self, small: (&str, T), large: (&str, T), why: &str) {
+        if small.1 > large.1 {
+            let rule = format!("{} may not be more than {}: {why}", small.0, large.0);
+            self.blame(&[(small.0, small.1.to_string()), (large.0, large.1.to_string())], &rule);
+        }
+    }
+}
+
+fn listeners(config: &Config, checker: &mut Checker<'_>) {
+    let services = [
+        ("rtmp.enable", "rtmp.port", &config.rtmp),
+        ("httpflv.enable", "httpflv.port", &config.httpflv),
+        ("ws_stream.enable", "ws_stream.port", &config.ws_stream),
+    ];
+    if services.iter().all(|(_, _, service)| !service.enable) {
+        let sides = services.map(|(enable, _, _)| (enable, "false".to_owned()));
+        checker.blame(&sides, "a server with every service off serves nobody: enable one");
+    }
+    for (i, (_, key, service)) in services.iter().enumerate() {
+        for (_, other_key, other) in services.iter().skip(i + 1) {
+            if service.enable && other.enable && collide(service, other) {
+                let sides =
+                    [(*key, service.address().to_string()), (*other_key, other.address().to_string())];
+                checker.blame(&sides, "two services cannot share one address: give each its own port");
+            }
+        }
+    }
+}
+
+/// The unspecified addresses take every address; `::` takes those of IPv4 too.
+fn collide(a: &Listen, b: &Listen) -> bool {
+    let takes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a.port == b.port
+        && (a.listen_ip == b.listen_ip || takes(a.listen_ip, b.listen_ip) || takes(b.listen_ip, a.listen_ip))
+}
+
+fn tls(config: &Config, checker: &mut Checker<'_>) {
+    let (cert, key) = (config.tls.cert.as_os_str(), config.tls.key.as_os_str());
+    if cert.is_empty() != key.is_empty() {
+        let shown = |path: &std::ffi::OsStr| format!("{path:?}");
+        let sides = [("tls.cert", shown(cert)), ("tls.key", shown(key))];
+        checker.blame(&sides, "a certificate and its key belong together: give both or neither");
+    }
+}
+
+fn delivery(config: &Config, checker: &mut Checker<'_>) {
+    let (delivery, gop, limits) = (&config.delivery, &config.gop, &config.limits);
+    let queue = ("delivery.queue_bytes_max", delivery.queue_bytes_max);
+    checker.ordered(
+        ("delivery.batch_bytes_max", delivery.batch_bytes_max),
+        queue,
+        "a batch must fit into the queue",
+    );
+    checker.ordered(
+        ("limits.message_bytes_max", limits.message_bytes_max),
+        queue,
+        "one frame must fit into the queue",
+    );
+    if gop.enable {
+        let why = "a joiner that starts at the keyframe would be overtaken at once";
+        checker.ordered(("gop.bytes_max", gop.bytes_max), queue, why);
+        let why = "a joiner would skip what the cache kept for it";
+        let gop_duration = ("gop.audio_only_duration", gop.audio_only_duration);
+        checker.ordered(gop_duration, ("delivery.lag_max", delivery.lag_max), why);
+    }
+    let coalesce = ("delivery.coalesce", delivery.coalesce);
+    let why = "every viewer would be late before it is sent anything";
+    checker.ordered(coalesce, ("delivery.lag_max", delivery.lag_max), why);
+    let why = "every viewer would count as stalled between two batches";
+    checker.ordered(coalesce, ("delivery.stall_timeout", delivery.stall_timeout), why);
+}
+
+fn log(config: &Config, checker: &mut Checker<'_>) {
+    let log = &config.log;
+    if log.rotate != Rotate::Never && log.file.as_os_str().is_empty() {
+        let sides = [("log.rotate", log.rotate.to_string()), ("log.file", "\"\"".to_owned())];
+        checker.blame(&sides, "only a file can be rotated: give log.file or leave log.rotate at never");
+    }
+    if !log.file.as_os_str().is_empty() && (log.file.file_name().is_none() || log.file.is_dir()) {
+        let sides = [("log.file", format!("{:?}", log.file))];
+        checker.blame(&sides, "it must name a file, not a directory");
+    }
+}
+
+fn demo(config: &Config, checker: &mut Checker<'_>) {
+    // The same rule as `shards::media::StreamKey`, which this crate does not know.
+    let stream = config.demo.stream.as_str();
+    let level = |level: &str| !matches!(level, "" | "." | "..");
+    let excluded = |c: char| c.is_control() || matches!(c, '?' | '#' | '\\');
+    let is_key = stream.contains('/') && stream.split('/').all(level) && !stream.contains(excluded);
+    if !is_key || stream.len() > 512 {
+        let sides = [("demo.stream", crate::node::quoted(stream))];
+        checker.blame(
+            &sides,
+            "allowed: app/name, without `?`, `#`, `\\`, empty or dotted levels, 512 bytes at most",
+        );
+    }
+}

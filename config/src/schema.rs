@@ -1,0 +1,270 @@
+//! Every key there is, with its default and its range. `shardcast.yaml` is the manual of the same list.
+//!
+//! A line reads `pub key: Type = default, range;`.
+
+use crate::{
+    leaf::words,
+    section::section,
+    shards::Shards,
+    units::{ByteSize, Millis, PictureSize},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+const fn ms(millis: u64) -> Millis {
+    Millis::from_millis(millis)
+}
+
+const fn secs(secs: u64) -> Millis {
+    Millis::from_secs(secs)
+}
+
+const fn kib(kib: u64) -> ByteSize {
+    ByteSize::kib(kib)
+}
+
+const fn mib(mib: u64) -> ByteSize {
+    ByteSize::mib(mib)
+}
+
+section! {
+    /// The whole configuration.
+    pub struct Config {
+        /// How many executors, on which CPUs.
+        pub shards: Shards = Shards::Auto;
+        /// RTMP publish and play.
+        pub rtmp: Listen = Listen::on(1935);
+        /// HTTP-FLV and WS-FLV play, and the pages.
+        pub httpflv: Listen = Listen::on(8080);
+        /// WS-FLV publish and play.
+        pub ws_stream: Listen = Listen::on(8081);
+        /// The certificate of every TCP port.
+        pub tls: Tls = Tls::default();
+        /// What of a stream is kept for those who join.
+        pub gop: Gop = Gop::default();
+        /// How frames reach viewers, and what a slow one may cost.
+        pub delivery: Delivery = Delivery::default();
+        /// What a publisher may do, and for how long it may do nothing.
+        pub publish: Publish = Publish::default();
+        /// How long players wait without a publisher.
+        pub play: Play = Play::default();
+        /// What is logged, how and where.
+        pub log: Log = Log::default();
+        /// What a peer may cost.
+        pub limits: Limits = Limits::default();
+        /// How the server ends.
+        pub shutdown: Shutdown = Shutdown::default();
+        /// The test picture.
+        pub demo: Demo = Demo::default();
+    }
+}
+
+section! {
+    /// Where one service listens.
+    pub struct Listen {
+        /// Whether the service is offered at all.
+        pub enable: bool = true;
+        /// The address of this machine to listen on.
+        pub listen_ip: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        /// The TCP port.
+        pub port: u16 = 1935, 1..=u16::MAX;
+    }
+}
+
+impl Listen {
+    fn on(port: u16) -> Self {
+        Self { port, ..Self::default() }
+    }
+
+    /// What to bind.
+    pub fn address(&self) -> SocketAddr {
+        (self.listen_ip, self.port).into()
+    }
+}
+
+section! {
+    /// A certificate; both paths or none.
+    pub struct Tls {
+        /// PEM file with the certificate chain; empty: no TLS.
+        pub cert: PathBuf = PathBuf::new();
+        /// PEM file with the private key.
+        pub key: PathBuf = PathBuf::new();
+    }
+}
+
+impl Tls {
+    /// Whether a certificate is configured.
+    pub fn is_enabled(&self) -> bool {
+        !self.cert.as_os_str().is_empty()
+    }
+}
+
+section! {
+    /// Bounds of a stream's GOP cache; whichever is reached first empties it until the next keyframe.
+    pub struct Gop {
+        /// Whether joiners start at the newest keyframe; otherwise they wait for the next one.
+        pub enable: bool = true;
+        /// Payload bytes of one stream's cache.
+        pub bytes_max: ByteSize = mib(16), kib(64)..=mib(4096);
+        /// Frames of all tracks together.
+        pub frames_max: u32 = 4_000, 16..=1_000_000;
+        /// Media time from the keyframe on.
+        pub duration_max: Millis = secs(30), secs(1)..=secs(600);
+        /// How far back a joiner of a stream without video starts.
+        pub audio_only_duration: Millis = secs(1), ms(0)..=secs(30);
+    }
+}
+
+section! {
+    /// How frames reach viewers.
+    pub struct Delivery {
+        /// How long frames are gathered before they are sent together; zero: each at once.
+        pub coalesce: Millis = ms(0), ms(0)..=secs(2);
+        /// A batch is sealed at this size even when `coalesce` has not passed.
+        pub batch_bytes_max: ByteSize = kib(64), kib(1)..=mib(4);
+        /// Media time that a viewer may be behind the newest frame before it skips to a keyframe.
+        pub lag_max: Millis = secs(10), ms(500)..=secs(300);
+        /// Bytes of sealed batches that one rendition of one stream keeps.
+        pub queue_bytes_max: ByteSize = mib(32), mib(1)..=mib(8192);
+        /// A viewer that takes no byte for so long, though there are some, is closed.
+        pub stall_timeout: Millis = secs(30), secs(1)..=secs(3_600);
+        /// `SO_SNDBUF` of a viewer's socket; zero: the kernel decides.
+        pub send_buffer: ByteSize = ByteSize::ZERO, ByteSize::ZERO..=mib(64);
+    }
+}
+
+words! {
+    /// What becomes of a second publisher on a live key.
+    pub enum Takeover {
+        /// It is refused and told why.
+        Refuse = "refuse",
+        /// The first one is closed; players stay.
+        Replace = "replace",
+    }
+}
+
+section! {
+    /// What a publisher may do.
+    pub struct Publish {
+        /// What becomes of a second publisher.
+        pub takeover: Takeover = Takeover::Refuse;
+        /// From the accepted publish to the first frame.
+        pub first_frame_timeout: Millis = secs(20), secs(1)..=secs(600);
+        /// From one frame to the next.
+        pub silence_timeout: Millis = secs(10), secs(1)..=secs(600);
+        /// A larger step of the publisher's clock, forward or backward, is a jump that the stream repairs.
+        pub timestamp_jump_max: Millis = secs(3), ms(200)..=secs(60);
+    }
+}
+
+section! {
+    /// How long players wait without a publisher.
+    pub struct Play {
+        /// For the first publisher.
+        pub wait: Millis = secs(30), ms(0)..=secs(3_600);
+        /// For the publisher's return.
+        pub grace: Millis = secs(10), ms(0)..=secs(3_600);
+    }
+}
+
+words! {
+    /// The least important line that is written.
+    pub enum LogLevel {
+        /// None at all.
+        Off = "off",
+        /// What needs a person.
+        Error = "error",
+        /// What was refused or repaired.
+        Warn = "warn",
+        /// Who comes and goes.
+        Info = "info",
+        /// What connections say to each other.
+        Debug = "debug",
+        /// Each message.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How a line looks.
+    pub enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object per line.
+        Json = "json",
+    }
+}
+
+words! {
+    /// When a new log file begins; hours and days are those of UTC.
+    pub enum Rotate {
+        /// One file for ever.
+        Never = "never",
+        /// Every hour.
+        Hourly = "hourly",
+        /// Every day.
+        Daily = "daily",
+    }
+}
+
+section! {
+    /// What is logged, how and where.
+    pub struct Log {
+        /// The least important line that is written.
+        pub level: LogLevel = LogLevel::Info;
+        /// How a line looks.
+        pub format: LogFormat = LogFormat::Text;
+        /// Where lines go; empty: to the console.
+        pub file: PathBuf = PathBuf::new();
+        /// When a new file begins.
+        pub rotate: Rotate = Rotate::Never;
+        /// How many files stay when rotating.
+        pub keep: u32 = 7, 2..=10_000;
+    }
+}
+
+section! {
+    /// What a peer may cost.
+    pub struct Limits {
+        /// TCP connections of all services together.
+        pub connections: u32 = 10_000, 1..=1_000_000;
+        /// TCP connections of one address; zero: no limit.
+        pub connections_per_ip: u32 = 0, 0..=1_000_000;
+        /// From the accepted socket to the accepted request.
+        pub handshake_timeout: Millis = secs(15), secs(1)..=secs(600);
+        /// A connection that neither publishes nor plays.
+        pub idle_timeout: Millis = secs(60), secs(1)..=secs(3_600);
+        /// One RTMP message or FLV tag.
+        pub message_bytes_max: ByteSize = mib(8), kib(64)..=mib(16);
+        /// The largest RTMP chunk size that a peer may announce.
+        pub chunk_bytes_max: ByteSize = mib(16), ByteSize::from_bytes(128)..=mib(16);
+        /// The head of one HTTP request.
+        pub http_head_bytes_max: ByteSize = kib(16), kib(1)..=mib(1);
+        /// One WebSocket message.
+        pub ws_message_bytes_max: ByteSize = mib(8), kib(64)..=mib(64);
+    }
+}
+
+section! {
+    /// How the server ends.
+    pub struct Shutdown {
+        /// From SIGTERM to the end of the process.
+        pub deadline: Millis = secs(5), ms(100)..=secs(600);
+    }
+}
+
+section! {
+    /// The test picture.
+    pub struct Demo {
+        /// Whether it is published.
+        pub enable: bool = false;
+        /// Its key, `app/name`.
+        pub stream: String = "live/demo".to_owned();
+        /// Width and height.
+        pub size: PictureSize = PictureSize { width: 640, height: 360 };
+        /// Pictures a second.
+        pub frame_rate: u32 = 30, 1..=60;
+    }
+}
