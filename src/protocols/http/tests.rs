@@ -16,7 +16,7 @@ fn refused(wire: &str) -> HttpError {
     read(wire.as_bytes()).expect_err(wire)
 }
 
-/// Captured from the wire, but for Firefox, VLC and OBS, which are written after their sources.
+/// Captured from the wire, but for Firefox, VLC and OBS, which are written from memory of what they send.
 pub(crate) const CAPTURES: [(&str, &str); 15] = [
     ("curl", include_str!("testdata/curl-7.88.http")),
     ("curl -0", include_str!("testdata/curl-7.88-1.0.http")),
