@@ -1,0 +1,1 @@
+//! Our client against our server.
