@@ -1,11 +1,11 @@
-//! What no single key can know: which values exclude each other.
+//! What no single key can know: which values exclude each other, and which files are not there.
 
 use crate::{
     error::{Errors, Fault, Problem},
     origin::Origins,
     schema::{Config, Listen, Rotate},
 };
-use std::net::IpAddr;
+use std::{fs::File, net::IpAddr, path::Path};
 
 /// Notes every contradiction in `config`, at the key that was set last.
 pub(crate) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
@@ -81,6 +81,25 @@ fn tls(config: &Config, checker: &mut Checker<'_>) {
         let shown = |path: &std::ffi::OsStr| format!("{path:?}");
         let sides = [("tls.cert", shown(cert)), ("tls.key", shown(key))];
         checker.blame(&sides, "a certificate and its key belong together: give both or neither");
+        return;
+    }
+    for (key, path) in [("tls.cert", &config.tls.cert), ("tls.key", &config.tls.key)] {
+        if let Some(why) = unreadable(path) {
+            checker.blame(&[(key, format!("{path:?}"))], &format!("this file cannot be read: {why}"));
+        }
+    }
+}
+
+/// Why the file at `path` cannot be read; `None` when it can, or when there is no path.
+fn unreadable(path: &Path) -> Option<String> {
+    if path.as_os_str().is_empty() {
+        return None;
+    }
+    // Opening a pipe would wait for its other end.
+    match path.metadata().map(|data| data.is_file()) {
+        Ok(false) => Some("it is no file".to_owned()),
+        Ok(true) => File::open(path).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
     }
 }
 

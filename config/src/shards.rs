@@ -18,7 +18,7 @@ pub enum Shards {
     /// One on each CPU that this process may use.
     #[default]
     Auto,
-    /// This many, on the first CPUs that this process may use.
+    /// This many, on the CPUs that this process may use, in turn.
     Count(usize),
     /// One on each of these CPUs, numbered as the kernel does.
     Cpus(Vec<usize>),

@@ -77,7 +77,13 @@ fn later_layers_win_and_each_value_remembers_its_layer() {
 
 #[test]
 fn effective_values_print_as_a_file_that_reads_back() {
-    let sets = ["shards=[0, 3]", "delivery.coalesce=350ms", "tls.cert=/c", "tls.key=/k", "demo.size=320x180"];
+    let sets = [
+        "shards=[0, 3]",
+        "delivery.coalesce=350ms",
+        "tls.cert=src/lib.rs",
+        "tls.key=Cargo.toml",
+        "demo.size=320x180",
+    ];
     let config = layered("", &[], &sets).unwrap().config;
     assert_eq!(file(&config.to_yaml()).unwrap().config, config);
     assert!(config.to_yaml().contains("coalesce: 350ms"));
@@ -167,6 +173,8 @@ fn contradictions_are_told_at_the_key_that_came_last() {
         (&["rtmp.listen_ip=::", "rtmp.port=8081"], "two services cannot share one address"),
         (&["rtmp.enable=false", "httpflv.enable=false", "ws_stream.enable=false"], "serves nobody"),
         (&["tls.cert=/etc/cert.pem"], "give both or neither"),
+        (&["tls.cert=Cargo.toml", "tls.key=/nowhere.pem"], "cannot be read: No such file"),
+        (&["tls.cert=/", "tls.key=Cargo.toml"], "cannot be read: it is no file"),
         (&["gop.bytes_max=64MiB"], "gop.bytes_max may not be more than delivery.queue_bytes_max"),
         (&["delivery.queue_bytes_max=4MiB", "gop.enable=false"], "one frame must fit"),
         (&["delivery.batch_bytes_max=4MiB", "delivery.queue_bytes_max=1MiB"], "a batch must fit"),
