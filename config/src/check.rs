@@ -104,7 +104,7 @@ fn unreadable(path: &Path) -> Option<String> {
 }
 
 fn delivery(config: &Config, checker: &mut Checker<'_>) {
-    let (delivery, gop, limits) = (&config.delivery, &config.gop, &config.limits);
+    let (delivery, limits) = (&config.delivery, &config.limits);
     let queue = ("delivery.queue_bytes_max", delivery.queue_bytes_max);
     checker.ordered(
         ("delivery.batch_bytes_max", delivery.batch_bytes_max),
@@ -116,13 +116,6 @@ fn delivery(config: &Config, checker: &mut Checker<'_>) {
         queue,
         "one frame must fit into the queue",
     );
-    if gop.enable {
-        let why = "a joiner that starts at the keyframe would be overtaken at once";
-        checker.ordered(("gop.bytes_max", gop.bytes_max), queue, why);
-        let why = "a joiner would skip what the cache kept for it";
-        let gop_duration = ("gop.audio_only_duration", gop.audio_only_duration);
-        checker.ordered(gop_duration, ("delivery.lag_max", delivery.lag_max), why);
-    }
     let coalesce = ("delivery.coalesce", delivery.coalesce);
     let why = "every viewer would be late before it is sent anything";
     checker.ordered(coalesce, ("delivery.lag_max", delivery.lag_max), why);

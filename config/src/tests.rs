@@ -175,8 +175,10 @@ fn contradictions_are_told_at_the_key_that_came_last() {
         (&["tls.cert=/etc/cert.pem"], "give both or neither"),
         (&["tls.cert=Cargo.toml", "tls.key=/nowhere.pem"], "cannot be read: No such file"),
         (&["tls.cert=/", "tls.key=Cargo.toml"], "cannot be read: it is no file"),
-        (&["gop.bytes_max=64MiB"], "gop.bytes_max may not be more than delivery.queue_bytes_max"),
-        (&["delivery.queue_bytes_max=4MiB", "gop.enable=false"], "one frame must fit"),
+        (
+            &["delivery.queue_bytes_max=4MiB"],
+            "limits.message_bytes_max may not be more than delivery.queue_bytes_max",
+        ),
         (&["delivery.batch_bytes_max=4MiB", "delivery.queue_bytes_max=1MiB"], "a batch must fit"),
         (&["delivery.coalesce=2s", "delivery.lag_max=1s"], "late before it is sent anything"),
         (&["delivery.coalesce=2s", "delivery.stall_timeout=1s"], "count as stalled"),
