@@ -1,0 +1,94 @@
+#!/bin/sh
+# Installs what this machine lacks to build, run or test Shardcast on Debian (12 or newer) and its kin.
+#
+#   scripts/deps.sh build    compilers and tools for `cargo build`
+#   scripts/deps.sh run      build, and what fetches the web players' libraries (default)
+#   scripts/deps.sh test     run, and the real clients that the end-to-end tests drive
+#
+# Asks by command, so that a machine which has everything is left alone within a blink. Uses apt-get as root or
+# through sudo; where neither is there it prints the exact line to type. Downloads are tried twice.
+set -eu
+cd "$(dirname "$0")/.."
+goal=${1:-run}
+
+# The Enhanced RTMP client of the tests: ffmpeg 7 (Debian 12 has 5.1, which knows neither FourCC nor HEVC in FLV).
+FFMPEG7_PACKAGE=imageio-ffmpeg==0.6.0
+
+say() { printf 'deps: %s\n' "$*"; }
+
+twice() {
+    "$@" && return 0
+    say "failed; once more: $*"
+    sleep 3
+    "$@"
+}
+
+packages=
+# need COMMAND PACKAGE...: the packages are wanted where the command is missing.
+need() {
+    command -v "$1" >/dev/null 2>&1 && return 0
+    shift
+    packages="$packages $*"
+}
+
+case $goal in
+build | run | test) ;;
+*)
+    echo "usage: scripts/deps.sh [build|run|test]" >&2
+    exit 2
+    ;;
+esac
+
+if ! command -v cargo >/dev/null 2>&1; then
+    say "cargo is missing: install Rust (1.95 or newer) with rustup, then try again" >&2
+    exit 1
+fi
+
+# g++ for openh264 and fdk-aac, git for glommio's build script. Without nasm openh264 loses its SIMD silently and
+# the demo picture costs three times the CPU.
+need make build-essential
+need g++ build-essential
+need git git
+need nasm nasm
+need cmake cmake
+
+if [ "$goal" != build ] && [ ! -e web/vendor/mpegts.js ]; then
+    need npm npm nodejs
+fi
+
+if [ "$goal" = test ]; then
+    need ffmpeg ffmpeg
+    need ffprobe ffmpeg
+    need rtmpdump rtmpdump
+    need curl curl
+    need openssl openssl
+    need chromium chromium
+    need chromedriver chromium-driver
+    if [ ! -x .venv/bin/python3 ]; then
+        python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages="$packages python3-venv"
+    fi
+fi
+
+if [ -n "$packages" ]; then
+    packages=$(printf '%s\n' $packages | sort -u | tr '\n' ' ')
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    if ! command -v apt-get >/dev/null 2>&1 || { [ -n "$as_root" ] && ! command -v sudo >/dev/null 2>&1; }; then
+        say "please install, as root: apt-get install --no-install-recommends $packages" >&2
+        exit 1
+    fi
+    say "installing: $packages"
+    twice $as_root apt-get -q update
+    # shellcheck disable=SC2086  # a list of words
+    twice $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $packages
+fi
+
+if [ "$goal" = test ]; then
+    if ! ls .venv/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-* >/dev/null 2>&1; then
+        say "fetching ffmpeg 7 into .venv ($FFMPEG7_PACKAGE)"
+        # A half-made environment from an earlier attempt is made anew.
+        twice python3 -m venv --clear .venv
+        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check "$FFMPEG7_PACKAGE"
+    fi
+fi
+say "all there for '$goal'"
