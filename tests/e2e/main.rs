@@ -1,0 +1,16 @@
+//! End to end: the real server, real clients, one story a test.
+//!
+//! One binary for all areas, so that the harness is compiled and linked once. `scripts/deps.sh test` installs the
+//! clients. One area alone: `cargo test --test e2e play_matrix`.
+
+mod browser;
+mod cli;
+mod hostile;
+mod http;
+mod play_matrix;
+mod rtmp_life;
+mod shards;
+mod shutdown;
+mod slow;
+mod support;
+mod tls;
