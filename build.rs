@@ -23,7 +23,8 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     // Cargo looks at everything below a folder, so a vendor folder that appears later is noticed.
     println!("cargo::rerun-if-changed=web");
-    let variable = |name: &str| env::var_os(name).map(PathBuf::from).ok_or_else(|| io::Error::other(name.to_owned()));
+    let variable =
+        |name: &str| env::var_os(name).map(PathBuf::from).ok_or_else(|| io::Error::other(name.to_owned()));
     let web = variable("CARGO_MANIFEST_DIR")?.join("web");
     let out = variable("OUT_DIR")?.join("web_assets.rs");
 
@@ -56,7 +57,8 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn entry(table: &mut String, file: &Path, prefix: &str) -> io::Result<()> {
     let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let Some((_, content_type)) = TYPES.iter().find(|(known, _)| *known == ending) else { return Ok(()) };
-    let name = file.file_name().and_then(|name| name.to_str()).ok_or_else(|| io::Error::other("a name in web/"))?;
+    let name =
+        file.file_name().and_then(|name| name.to_str()).ok_or_else(|| io::Error::other("a name in web/"))?;
     let bytes = fs::read(file)?;
     let etag = format!("W/\"{:016x}\"", fnv1a(&bytes));
     let packed = PathBuf::from(format!("{}.gz", file.display()));
@@ -74,5 +76,7 @@ fn entry(table: &mut String, file: &Path, prefix: &str) -> io::Result<()> {
 
 /// FNV-1a, 64 bits: tells two versions of a page apart, nothing more.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

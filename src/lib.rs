@@ -1,3 +1,16 @@
 //! Shardcast: a thread-per-core live media server.
 //!
 //! `ARCHITECTURE.md` is the map of this house.
+
+pub mod api;
+pub mod board;
+pub mod cli;
+pub mod codecs;
+pub mod conn_id;
+pub mod demo;
+pub mod log;
+pub mod net;
+pub mod protocols;
+pub mod server;
+pub mod sessions;
+pub mod web;

@@ -1,2 +1,90 @@
-//! The server's binary.
-fn main() {}
+//! The server's binary: arguments, configuration, shards, and the wait for the signal to end.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use config::Config;
+use shardcast::{
+    cli::{self, Cli, Prepared},
+    log, server,
+};
+use signal_hook::{
+    consts::{SIGINT, SIGQUIT, SIGTERM},
+    iterator::Signals,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let loaded = match Cli::parse().prepare(std::env::vars_os()) {
+        Prepared::Run(loaded) => loaded,
+        Prepared::Done(text) => {
+            // A closed pipe is the reader's own wish.
+            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Prepared::Refused(text) => {
+            eprintln!("{}", text.trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    match serve(&loaded.config) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(panics) => {
+            eprintln!("shardcast: {panics} shards ended by a panic");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("shardcast: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal comes; gives how many shards ended badly.
+fn serve(config: &Config) -> anyhow::Result<usize> {
+    let guard = log::start(&cli::log_options(&config.log, std::env::var("RUST_LOG").ok()))
+        .context("cannot start the log")?;
+    log::report_panics();
+    // Before the shards: signals that come while they start must not be lost.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT]).context("cannot wait for signals")?;
+    let running = server::start(config)?;
+    announce(config);
+    let signal = signals.forever().next();
+    tracing::info!(signal, "shutting down, within {}", config.shutdown.deadline);
+    running.stop().ask(config.shutdown.deadline.duration());
+    let panics = running.join();
+    tracing::info!("all connections are closed");
+    drop(guard);
+    Ok(panics)
+}
+
+/// Tells a person at the console what runs where.
+fn announce(config: &Config) {
+    let cpus = server::cpus(&config.shards);
+    let list = cpus.iter().enumerate().map(|(shard, cpu)| format!("{shard} on CPU {cpu}"));
+    let mut lines = vec![
+        format!("Shardcast {}", env!("CARGO_PKG_VERSION")),
+        format!("  shards     {}", list.collect::<Vec<_>>().join(", ")),
+    ];
+    let tls = config.tls.is_enabled();
+    let host = |listen: &config::Listen| match listen.listen_ip {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    let mut url = |name: &str, listen: &config::Listen, plain: &str, secure: &str, path: &str| {
+        if listen.enable {
+            let also = if tls { format!("   (and {secure}://)") } else { String::new() };
+            lines.push(format!("  {name:<10} {plain}://{}:{}{path}{also}", host(listen), listen.port));
+        }
+    };
+    url("RTMP", &config.rtmp, "rtmp", "rtmps", "/live/NAME");
+    url("HTTP-FLV", &config.httpflv, "http", "https", "/live/NAME.flv");
+    url("WS-FLV", &config.ws_stream, "ws", "wss", "/live/NAME.flv");
+    url("page", &config.httpflv, "http", "https", "/");
+    // Standard error, as the log: standard output is for what other programs read.
+    eprintln!("{}", lines.join("\n"));
+}

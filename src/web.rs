@@ -48,7 +48,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_file_of_the_page_is_not_served() {
-        for path in ["", "index.html", "/../Cargo.toml", "/web/index.html", "/vendor", "/vendor/", "//", "/app.js/"] {
+        for path in
+            ["", "index.html", "/../Cargo.toml", "/web/index.html", "/vendor", "/vendor/", "//", "/app.js/"]
+        {
             assert!(asset(path).is_none(), "{path}");
         }
     }

@@ -54,12 +54,17 @@ pub fn shape(codec: Codec, config: &[u8]) -> Shape {
     .unwrap_or_default()
 }
 
-/// What a frame says about size or rate, for the codecs that tell it in every frame or key picture.
+/// What a frame says about size or rate, for the codecs that tell it in every frame or key picture. An AV1 key picture
+/// usually does.
 pub fn shape_in_band(codec: Codec, frame: &[u8]) -> Option<Shape> {
     let (sample_rate, channels) = match codec {
         Codec::Vp8 | Codec::Vp9 => {
             let picture = if codec == Codec::Vp8 { vpx::parse_vp8(frame)? } else { vpx::parse_vp9(frame)? };
             return Some(Shape::Video { width: picture.width, height: picture.height });
+        }
+        Codec::Av1 => {
+            let sequence = av1::find_sequence(frame)?;
+            return Some(Shape::Video { width: sequence.width, height: sequence.height });
         }
         Codec::Mp3 => mp3::parse_header(frame).map(|header| (header.sample_rate, header.channels))?,
         Codec::Ac3 | Codec::Eac3 => ac3::parse_frame(frame)?,

@@ -4,7 +4,7 @@
 //! every client that asks for it also reads AMF0. What AMF0 has no word for becomes the nearest one: integers are
 //! numbers, vectors are strict arrays, dictionaries are objects, a byte array is text.
 //!
-//! Invariant: the bounds of [`amf0`](super::amf0) hold here too, across both formats. Sizes are bytes.
+//! Invariant: the bounds of [`amf0`] hold here too, across both formats. Sizes are bytes.
 
 use std::rc::Rc;
 
@@ -39,7 +39,7 @@ pub enum Amf3Error {
 /// Takes one value off the front of `input`; on an error `input` is as it was.
 ///
 /// # Errors
-/// When no whole value stands there, or it breaks a bound of [`amf0`](super::amf0).
+/// When no whole value stands there, or it breaks a bound of [`amf0`].
 pub fn decode(input: &mut &[u8]) -> Result<Value, Amf3Error> {
     let (value, read) = decode_within(input, 0, &mut Budget::for_input(input.len()))?;
     *input = input.get(read..).unwrap_or_default();

@@ -13,6 +13,8 @@ use crate::media::{Frame, Timestamp, Track};
 /// Bounds of one stream's cache.
 #[derive(Clone, Copy, Debug)]
 pub struct GopOptions {
+    /// Whether joiners start with what is cached; otherwise at the next group.
+    pub enable: bool,
     /// Payload bytes of one group.
     pub bytes_max: usize,
     /// Frames of one group, all tracks together.

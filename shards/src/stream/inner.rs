@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Leave, News, Party, PublishError, RenditionKind, Repairs, Scene, Sink, StreamOptions, Takeover,
-    gop::GopCache, mux::Mux, reader::Reader, rendition::Rendition, timeline::Timeline,
+    Leave, Party, PublishError, RenditionKind, Repairs, Scene, Sink, StreamOptions, Takeover, gop::GopCache,
+    mux::Mux, reader::Reader, rendition::Rendition, timeline::Timeline,
 };
 use crate::media::{Frame, FrameKind, Metadata, Timestamp, Track, TrackId};
 
@@ -50,6 +50,8 @@ pub struct StreamStats {
     pub frames: u64,
     /// Payload bytes received from all its publishers.
     pub bytes_in: u64,
+    /// Payload bits a second from its publisher, over the last whole second or so.
+    pub bitrate: u64,
     /// Bytes sent to all readers.
     pub bytes_out: u64,
     /// Readers of each rendition.
@@ -73,6 +75,24 @@ struct Seat {
     party: Party,
     since: Instant,
     waker: Option<Waker>,
+}
+
+/// How fast bytes come in.
+#[derive(Debug, Default)]
+struct Rate {
+    mark: Option<(Instant, u64)>,
+    bits_per_second: u64,
+}
+
+impl Rate {
+    fn tick(&mut self, bytes: u64, now: Instant) {
+        let (since, before) = *self.mark.get_or_insert((now, bytes));
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= Duration::from_secs(1) {
+            self.bits_per_second = ((bytes - before) as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            self.mark = Some((now, bytes));
+        }
+    }
 }
 
 enum Phase {
@@ -102,6 +122,7 @@ pub(super) struct Inner {
     walking: usize,
     frames: u64,
     bytes_in: u64,
+    rate: Rate,
     /// Skips and bytes of renditions that are no more.
     past: (u64, u64),
     dropped: Dropped,
@@ -125,6 +146,7 @@ impl Inner {
             walking: 0,
             frames: 0,
             bytes_in: 0,
+            rate: Rate::default(),
             past: (0, 0),
             dropped: Dropped::default(),
         }
@@ -184,7 +206,6 @@ impl Inner {
         for (rendition, _) in &mut self.renditions {
             rendition.forget_group();
         }
-        self.tell(News::PublisherGone);
         true
     }
 
@@ -317,7 +338,7 @@ impl Inner {
         all_here || frame.dts - first >= GATHER_MEDIA_MAX
     }
 
-    /// All tracks are known: the renditions begin, and those who waited or stayed are told.
+    /// All tracks are known: the renditions begin.
     fn run(&mut self) {
         self.phase = Phase::Running;
         let at = self.timeline.last().unwrap_or_default();
@@ -333,7 +354,6 @@ impl Inner {
                 rendition.seal();
             }
         }
-        self.tell(News::PublisherCame);
     }
 
     fn forget_group(&mut self) {
@@ -373,7 +393,7 @@ impl Inner {
             });
         let (rendition, unread) = &mut self.renditions[at];
         *unread = None;
-        let slot = rendition.join(sink, greeted, now);
+        let slot = rendition.join(sink, greeted, !self.options.gop.enable, now);
         rendition.serve(slot, &self.scene, now);
         slot
     }
@@ -399,7 +419,7 @@ impl Inner {
         slot: usize,
         cx: &mut Context<'_>,
         now: Instant,
-    ) -> Poll<News> {
+    ) -> Poll<Leave> {
         self.rendition(kind).map_or(Poll::Pending, |rendition| rendition.poll(slot, cx, now))
     }
 
@@ -411,12 +431,6 @@ impl Inner {
 
     pub(super) fn reader(&self, kind: RenditionKind, slot: usize) -> Option<&Reader> {
         self.renditions.iter().find(|(rendition, _)| rendition.kind == kind)?.0.reader(slot)
-    }
-
-    fn tell(&mut self, news: News) {
-        for (rendition, _) in &mut self.renditions {
-            rendition.readers_mut().for_each(|reader| reader.tell(news));
-        }
     }
 
     pub(super) fn viewers(&self) -> usize {
@@ -451,6 +465,7 @@ impl Inner {
 
     /// Tells whether the pump has work.
     pub(super) fn tick(&mut self, now: Instant) -> bool {
+        self.rate.tick(self.bytes_in, now);
         let mut work = false;
         if let Phase::Gathering { since, first: Some(_), .. } = self.phase
             && now.saturating_duration_since(since) >= GATHER_WALL_MAX
@@ -465,14 +480,14 @@ impl Inner {
             for reader in rendition.readers_mut() {
                 let waited = now.saturating_duration_since(reader.since) >= options.wait;
                 if absent && reader.has_started() && graced {
-                    reader.tell(News::Leave(Leave::Ended));
+                    reader.dismiss(Leave::Ended);
                 } else if absent && !reader.has_started() && waited {
-                    reader.tell(News::Leave(Leave::NoPublisher));
+                    reader.dismiss(Leave::NoPublisher);
                 } else if reader
                     .blocked_since()
                     .is_some_and(|since| now.saturating_duration_since(since) >= options.stall)
                 {
-                    reader.tell(News::Leave(Leave::Stalled));
+                    reader.dismiss(Leave::Stalled);
                 }
             }
             if rendition.is_unread() {
@@ -507,6 +522,7 @@ impl Inner {
             scene: self.scene.clone(),
             frames: self.frames,
             bytes_in: self.bytes_in,
+            bitrate: self.rate.bits_per_second,
             bytes_out: self.past.1,
             readers: Vec::new(),
             skips: self.past.0,

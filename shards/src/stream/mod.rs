@@ -31,7 +31,7 @@ use inner::Inner;
 pub use inner::{Dropped, StreamStats};
 pub use mux::Mux;
 pub use publisher::{Evicted, PublishError, Publisher};
-pub use reader::{Leave, News, ReaderStats};
+pub use reader::{Leave, ReaderStats};
 pub use rendition::{RenditionKind, RenditionStats};
 pub use ring::{Batch, Cursor, Headers, Read, Ring, RingOptions};
 pub use scene::{Scene, TRACKS_MAX};

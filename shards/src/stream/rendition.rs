@@ -17,8 +17,8 @@ use super::{
     Scene,
     gop::{Entry, GopCache},
     mux::Mux,
-    reader::{News, Reader},
-    ring::{Batch, Headers, Ring, RingOptions},
+    reader::{Leave, Reader},
+    ring::{Batch, Cursor, Headers, Ring, RingOptions},
     sink::Sink,
 };
 use crate::media::{Frame, Timestamp, Track};
@@ -173,12 +173,7 @@ impl Rendition {
             let at = self.walked;
             self.walked += 1;
             let Some(reader) = self.readers.get_mut(at) else { continue };
-            if reader.is_waiting()
-                && let Some(key) = self.ring.key()
-            {
-                reader.greet(|| self.mux.preamble(scene));
-                reader.start(key);
-            }
+            start_if_due(reader, &self.ring, &mut *self.mux, scene);
             reader.walk(&self.ring, now);
             served += 1;
             if served % SLICE == 0 && expired() {
@@ -188,8 +183,10 @@ impl Rendition {
         true
     }
 
-    pub(super) fn join(&mut self, sink: Rc<dyn Sink>, greeted: bool, now: Instant) -> usize {
-        let mut reader = Reader::new(sink, now);
+    /// A reader joins; at the newest group, or with `fresh` at the next one.
+    pub(super) fn join(&mut self, sink: Rc<dyn Sink>, greeted: bool, fresh: bool, now: Instant) -> usize {
+        let earliest = if fresh { self.ring.next() } else { Cursor::default() };
+        let mut reader = Reader::new(sink, earliest, now);
         if greeted {
             reader.already_greeted();
         }
@@ -199,16 +196,11 @@ impl Rendition {
     /// Serves one reader out of turn: it has just joined, resumed, or has something to say.
     pub(super) fn serve(&mut self, at: usize, scene: &Scene, now: Instant) {
         let Some(reader) = self.readers.get_mut(at) else { return };
-        if reader.is_waiting()
-            && let Some(key) = self.ring.key()
-        {
-            reader.greet(|| self.mux.preamble(scene));
-            reader.start(key);
-        }
+        start_if_due(reader, &self.ring, &mut *self.mux, scene);
         reader.walk(&self.ring, now);
     }
 
-    pub(super) fn poll(&mut self, at: usize, cx: &mut Context<'_>, now: Instant) -> Poll<News> {
+    pub(super) fn poll(&mut self, at: usize, cx: &mut Context<'_>, now: Instant) -> Poll<Leave> {
         match self.readers.get_mut(at) {
             Some(reader) => reader.poll(cx, &self.ring, now),
             None => Poll::Pending,
@@ -261,5 +253,12 @@ impl Rendition {
             stats.sent += reader.stats().bytes;
         }
         stats
+    }
+}
+
+fn start_if_due(reader: &mut Reader, ring: &Ring, mux: &mut dyn Mux, scene: &Scene) {
+    if let Some(key) = ring.key().filter(|key| reader.waits_for(*key)) {
+        reader.greet(|| mux.preamble(scene));
+        reader.start(key);
     }
 }

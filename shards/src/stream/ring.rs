@@ -44,7 +44,7 @@ pub struct Batch {
 }
 
 /// A reader's place: the number of the batch it wants next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
 
 /// What a reader finds at its place.

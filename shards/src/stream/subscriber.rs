@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Mux, News, ReaderStats, RenditionKind, Sink, Stream};
+use super::{Leave, Mux, ReaderStats, RenditionKind, Sink, Stream};
 
 /// A reader's handle, held by its session.
 pub struct Subscriber {
@@ -27,9 +27,9 @@ impl Subscriber {
         &self.stream
     }
 
-    /// Keeps the reader going while its peer is slow, and gives news. Must be polled by the session's task whenever it
+    /// Keeps the reader going while its peer is slow, and tells when to leave. Must be polled by the session's task whenever it
     /// wakes; while the peer keeps up, the stream's walk does the sending and this stays pending.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<News> {
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Leave> {
         self.stream.inner.borrow_mut().poll(self.kind, self.slot, cx, self.stream.now.get())
     }
 
@@ -65,6 +65,12 @@ impl Subscriber {
         // The rest of a torn batch goes first.
         inner.with_reader(kind, self.slot, |reader| reader.inherit(left));
         inner.serve(kind, self.slot, now);
+    }
+
+    /// Whether any of the stream has been given to it.
+    pub fn has_started(&self) -> bool {
+        let inner = self.stream.inner.borrow();
+        inner.reader(self.kind, self.slot).is_some_and(|reader| reader.has_started())
     }
 
     /// Counters so far.

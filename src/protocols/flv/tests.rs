@@ -7,9 +7,10 @@ use shards::media::{Codec, Frame, FrameKind, Shape, Track, TrackId, TrackKind};
 use super::*;
 
 /// Made by ffmpeg 5.1 (legacy) and 9.0 (enhanced): 64x64, half a second.
-const FILES: [(&str, &[u8]); 12] = [
+const FILES: [(&str, &[u8]); 13] = [
     ("h264 aac", include_bytes!("testdata/h264_aac.flv")),
     ("h264 open gop", include_bytes!("testdata/h264_open_gop.flv")),
+    ("aac 5.1", include_bytes!("testdata/aac_51.flv")),
     ("mp3", include_bytes!("testdata/mp3.flv")),
     ("mp3 at 48 kHz", include_bytes!("testdata/mp3_48k.flv")),
     ("alaw", include_bytes!("testdata/alaw.flv")),
@@ -143,8 +144,9 @@ fn tracks_know_codec_and_shape() {
     let video = Shape::Video { width: 64, height: 64 };
     let audio = |sample_rate, channels| Shape::Audio { sample_rate, channels };
     type Told = (Codec, Shape, &'static str);
-    let expected: [(&str, &[Told]); 9] = [
+    let expected: [(&str, &[Told]); 10] = [
         ("h264 aac", &[(Codec::H264, video, "avc1.640009"), (Codec::Aac, audio(44_100, 1), "mp4a.40.2")]),
+        ("aac 5.1", &[(Codec::Aac, audio(44_100, 6), "mp4a.40.2")]),
         ("mp3", &[(Codec::Mp3, audio(44_100, 1), "mp4a.40.34")]),
         ("mp3 at 48 kHz", &[(Codec::Mp3, audio(48_000, 1), "mp4a.40.34")]),
         ("alaw", &[(Codec::PcmA, audio(8_000, 1), "alaw")]),

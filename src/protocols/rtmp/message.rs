@@ -100,10 +100,7 @@ pub struct Media {
     pub payload: Bytes,
 }
 
-/// Appends a media message to `out` as every player gets it; `body` is its payload in pieces.
-///
-/// # Panics
-/// Never for a `chunk_size` of 1 or more.
+/// Appends a media message to `out` as every player gets it; `body` is its payload in pieces, of 16 MiB at most.
 pub fn mux_media(out: &mut BytesMut, kind: MediaKind, timestamp: u32, body: &[&[u8]], chunk_size: usize) {
     mux_media_to(out, STREAM_ID, kind, timestamp, body, chunk_size);
 }

@@ -16,6 +16,7 @@ pub mod message;
 pub mod server;
 pub mod url;
 
+pub use chunk::ReaderOptions;
 pub use client::{Client, ClientEvent, ClientOptions, Role};
 pub use command::Status;
 pub use link::Counters;

@@ -1,6 +1,6 @@
 //! RTMP's chunk layer (Adobe RTMP 1.0 §5.3): messages cut into chunks, so that a long one does not block a short one.
 //!
-//! [`Reader`] turns bytes into [`Message`]s, [`write`] turns one message into bytes. Timestamps are milliseconds in 32
+//! [`Reader`] turns bytes into [`Message`]s, [`write()`] turns one message into bytes. Timestamps are milliseconds in 32
 //! bits and wrap after 49.7 days; sizes are bytes.
 
 mod header;

@@ -60,7 +60,7 @@ pub fn write(out: &mut BytesMut, head: Head, body: &[&[u8]], chunk_size: usize) 
     }
 }
 
-/// How many bytes [`write`] appends for a body of `len` bytes.
+/// How many bytes [`write()`] appends for a body of `len` bytes.
 pub fn written_len(head: Head, len: usize, chunk_size: usize) -> usize {
     let continuations = len.div_ceil(chunk_size.max(1)).saturating_sub(1);
     let extended = if head.timestamp >= EXTENDED { 4 } else { 0 };

@@ -122,6 +122,14 @@ impl Server {
         }
     }
 
+    /// Tells a player that was let in that no publisher came for its stream. It may ask for something else.
+    pub fn play_not_found(&mut self, description: &str) {
+        if self.is_playing() {
+            self.state = State::Idle;
+            self.failed("NetStream.Play.StreamNotFound", description);
+        }
+    }
+
     /// Answers `publish` or `play` by another server's address (SRS's "RTMP 302"). The client calls back or goes; the
     /// host closes after a moment.
     pub fn redirect(&mut self, tc_url: &str, url: &str) {

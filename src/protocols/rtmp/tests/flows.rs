@@ -13,7 +13,8 @@ const PLAYING: [&str; 5] = [
 
 #[test]
 fn connect_is_answered_behind_window_bandwidth_and_chunk_size() {
-    let options = ServerOptions { pid: 4711, id: "abcdefgh".into(), ip: "10.0.0.1".into(), ..Default::default() };
+    let options =
+        ServerOptions { pid: 4711, id: "abcdefgh".into(), ip: "10.0.0.1".into(), ..Default::default() };
     let mut script = Script::new(options);
     let event = script.connect(amf0::object([("app", "live".into()), ("objectEncoding", 3.0.into())]));
     let Event::Connect(connect) = event else { panic!("{event:?}") };
@@ -23,13 +24,16 @@ fn connect_is_answered_behind_window_bandwidth_and_chunk_size() {
     script.server.accept_connect();
     let messages = script.messages();
     let heard: Vec<String> = messages.iter().map(short).collect();
-    assert_eq!(heard, [
-        "window 2500000",
-        "bandwidth 2500000 2",
-        "chunk size 60000",
-        "_result 1 NetConnection.Connect.Success",
-        "onBWDone 0 Null",
-    ]);
+    assert_eq!(
+        heard,
+        [
+            "window 2500000",
+            "bandwidth 2500000 2",
+            "chunk size 60000",
+            "_result 1 NetConnection.Connect.Success",
+            "onBWDone 0 Null",
+        ]
+    );
     let result = Command::parse(kind::COMMAND, &messages[3].payload).unwrap();
     assert_eq!(result.object.get("fmsVer").and_then(Value::as_str), Some("FMS/3,5,3,888"));
     assert_eq!(result.object.get("capabilities").and_then(Value::as_f64), Some(127.0));
@@ -53,12 +57,10 @@ fn an_encoder_announces_itself_and_hears_of_it_when_it_may_publish() {
     let Event::Publish(request) = event else { panic!("{event:?}") };
     assert!(request.encoder);
     assert_eq!(request.url.params.as_str(), "token=1");
-    assert_eq!(script.hear(), [
-        "_result 2 Undefined",
-        "_result 3 Undefined",
-        "_result 4 Number(1.0)",
-        "_result 5 Number(0.0)"
-    ]);
+    assert_eq!(
+        script.hear(),
+        ["_result 2 Undefined", "_result 3 Undefined", "_result 4 Number(1.0)", "_result 5 Number(0.0)"]
+    );
     script.server.accept_publish();
     assert_eq!(script.hear(), ["onFCPublish 0 NetStream.Publish.Start", PUBLISHED]);
 
@@ -66,12 +68,15 @@ fn an_encoder_announces_itself_and_hears_of_it_when_it_may_publish() {
     assert_eq!(script.event(), Event::Unpublish);
     script.ask("deleteStream", 8.0, &[1.0.into()]);
     script.nothing();
-    assert_eq!(script.hear(), [
-        "_result 7 Undefined",
-        "onFCUnpublish 0 NetStream.Unpublish.Success",
-        "onStatus 0 NetStream.Unpublish.Success",
-        "_result 8 Null",
-    ]);
+    assert_eq!(
+        script.hear(),
+        [
+            "_result 7 Undefined",
+            "onFCUnpublish 0 NetStream.Unpublish.Success",
+            "onStatus 0 NetStream.Unpublish.Success",
+            "_result 8 Null",
+        ]
+    );
 }
 
 #[test]
@@ -97,12 +102,10 @@ fn haivision_says_fcpublish_behind_create_stream() {
     script.ask("publish", 4.0, &["cam".into(), "live".into()]);
     assert_eq!(key(&script.event()), "live/cam");
     script.server.accept_publish();
-    assert_eq!(script.hear(), [
-        "_result 2 Number(1.0)",
-        "_result 3 Undefined",
-        "onFCPublish 0 NetStream.Publish.Start",
-        PUBLISHED
-    ]);
+    assert_eq!(
+        script.hear(),
+        ["_result 2 Number(1.0)", "_result 3 Undefined", "onFCPublish 0 NetStream.Publish.Start", PUBLISHED]
+    );
 }
 
 #[test]
@@ -137,13 +140,16 @@ fn a_player_hears_everything_in_the_order_that_players_wait_for() {
     assert_eq!(script.event(), Event::ReceiveAudio(false));
     script.ask("receiveVideo", 0.0, &[true.into()]);
     assert_eq!(script.event(), Event::ReceiveVideo(true));
-    assert_eq!(script.hear(), [
-        "onStatus 0 NetStream.Pause.Notify",
-        "StreamEof(1)",
-        "onStatus 0 NetStream.Unpause.Notify",
-        "StreamBegin(1)",
-        "onStatus 0 NetStream.Seek.Notify",
-    ]);
+    assert_eq!(
+        script.hear(),
+        [
+            "onStatus 0 NetStream.Pause.Notify",
+            "StreamEof(1)",
+            "onStatus 0 NetStream.Unpause.Notify",
+            "StreamBegin(1)",
+            "onStatus 0 NetStream.Seek.Notify",
+        ]
+    );
     script.ask("deleteStream", 0.0, &[1.0.into()]);
     assert_eq!(script.event(), Event::StopPlay);
 }
@@ -196,10 +202,10 @@ fn a_refusal_is_told_and_another_try_is_allowed() {
     script.ask("play", 0.0, &["none".into()]);
     script.event();
     script.server.reject_play(&Reject::not_found("nobody publishes it"));
-    assert_eq!(script.hear(), [
-        "onStatus 0 NetStream.Publish.BadName",
-        "onStatus 0 NetStream.Play.StreamNotFound"
-    ]);
+    assert_eq!(
+        script.hear(),
+        ["onStatus 0 NetStream.Publish.BadName", "onStatus 0 NetStream.Play.StreamNotFound"]
+    );
     script.ask("publish", 0.0, &["cam".into()]);
     assert_eq!(key(&script.event()), "live/cam");
     script.server.redirect("rtmp://b/live", "rtmp://b/live/cam");
@@ -238,11 +244,10 @@ fn commands_out_of_order_are_answered_or_end_the_connection_by_a_clear_error() {
     script.ask("nobodyKnowsThis", 11.0, &[]);
     script.ask("norThis", 0.0, &[]);
     script.nothing();
-    assert_eq!(script.hear(), [
-        "_error 9 NetConnection.Connect.Rejected",
-        "_result 10 Null",
-        "_result 11 Null"
-    ]);
+    assert_eq!(
+        script.hear(),
+        ["_error 9 NetConnection.Connect.Rejected", "_result 10 Null", "_result 11 Null"]
+    );
 }
 
 #[test]
@@ -284,22 +289,24 @@ fn news_of_the_stream_is_told_in_rtmps_words() {
     script.server.publisher_gone();
     script.server.publisher_back();
     script.server.play_complete();
-    assert_eq!(script.hear(), [
-        "StreamEof(1)",
-        "onStatus 0 NetStream.Play.UnpublishNotify",
-        "StreamBegin(1)",
-        "onStatus 0 NetStream.Play.PublishNotify",
-        "data String(\"onPlayStatus\")",
-        "StreamEof(1)",
-        "onStatus 0 NetStream.Play.Stop",
-    ]);
+    assert_eq!(
+        script.hear(),
+        [
+            "StreamEof(1)",
+            "onStatus 0 NetStream.Play.UnpublishNotify",
+            "StreamBegin(1)",
+            "onStatus 0 NetStream.Play.PublishNotify",
+            "data String(\"onPlayStatus\")",
+            "StreamEof(1)",
+            "onStatus 0 NetStream.Play.Stop",
+        ]
+    );
     let mut script = play();
     script.server.close(&Farewell::ShuttingDown);
-    assert_eq!(script.hear(), [
-        "StreamEof(1)",
-        "onStatus 0 NetStream.Play.Stop",
-        "onStatus 0 NetConnection.Connect.Closed"
-    ]);
+    assert_eq!(
+        script.hear(),
+        ["StreamEof(1)", "onStatus 0 NetStream.Play.Stop", "onStatus 0 NetConnection.Connect.Closed"]
+    );
     let farewells = [
         (Farewell::ShuttingDown, "onStatus 0 NetStream.Publish.Failed"),
         (Farewell::Kicked("by hand".into()), "onStatus 0 NetStream.Publish.Denied"),

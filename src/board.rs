@@ -1,0 +1,57 @@
+//! Where each shard hangs up what it has, for those who ask on any shard.
+//!
+//! A shard replaces its page a few times a second; a reader takes the newest page of each without waiting for any. The
+//! age of a page tells how late a shard is. Never on the media path.
+
+use std::{sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
+use shards::{ShardId, media::StreamKey, stream::StreamStats};
+
+/// What one shard has.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// When it was written.
+    pub at: Instant,
+    /// The CPU that the shard runs on.
+    pub cpu: usize,
+    /// Connections, those that only talk included.
+    pub connections: usize,
+    /// The longest that a walk over viewers held the shard, in microseconds, since the page before.
+    pub longest_walk_us: u64,
+    /// Its streams.
+    pub streams: Vec<(StreamKey, StreamStats)>,
+}
+
+/// The pages of all shards.
+pub struct Board {
+    pages: Vec<ArcSwap<Page>>,
+}
+
+impl Board {
+    /// Blank pages for shards on these CPUs.
+    pub fn new(cpus: &[usize], now: Instant) -> Arc<Self> {
+        let page = |cpu: &usize| {
+            ArcSwap::from_pointee(Page {
+                at: now,
+                cpu: *cpu,
+                connections: 0,
+                longest_walk_us: 0,
+                streams: Vec::new(),
+            })
+        };
+        Arc::new(Self { pages: cpus.iter().map(page).collect() })
+    }
+
+    /// Replaces a shard's page.
+    pub fn hang(&self, shard: ShardId, page: Page) {
+        if let Some(place) = self.pages.get(shard.index()) {
+            place.store(Arc::new(page));
+        }
+    }
+
+    /// The newest page of every shard, in the order of their ids.
+    pub fn pages(&self) -> Vec<Arc<Page>> {
+        self.pages.iter().map(ArcSwap::load_full).collect()
+    }
+}

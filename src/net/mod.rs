@@ -1,0 +1,9 @@
+//! Where glommio meets bytes: sockets, listeners, TLS, and the table of connections.
+//!
+//! The only place with `unsafe`: borrowing a descriptor that glommio owns.
+
+pub mod admission;
+pub mod connection;
+pub mod listener;
+pub mod socket;
+pub mod tls;

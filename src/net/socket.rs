@@ -1,0 +1,234 @@
+//! One TCP connection, plain or TLS, shared by the task that reads it and the stream that writes it.
+//!
+//! Reads go through one buffer of the shard, so that an idle connection holds none of its own. Writes are one immediate
+//! `sendmsg`; only a full socket waits on the ring. A socket can leave its executor and go on at another.
+//! Invariant: no borrow outlives a call, so reader and writer may be polled by different tasks of one shard.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use shards::stream::Sink;
+use socket2::SockRef;
+
+use super::tls::Tls;
+
+/// One read takes at most this much: a whole picture of a 4 Mbit/s stream in two or three.
+const READ_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
+}
+
+/// See the module.
+pub struct Socket {
+    stream: RefCell<TcpStream>,
+    tls: Option<RefCell<Box<Tls>>>,
+    peer: SocketAddr,
+}
+
+/// A socket between two executors. Dropped, it closes.
+pub struct Moving {
+    fd: OwnedFd,
+    tls: Option<Box<Tls>>,
+    peer: SocketAddr,
+}
+
+impl Socket {
+    /// A connection that this executor has accepted.
+    pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Self {
+        let socket = Self { stream: RefCell::new(stream), tls: None, peer };
+        // The ring's accept asks for it, the immediate one does not; children of hooks must not inherit players.
+        let _ = socket.with_fd(|fd| SockRef::from(&fd).set_cloexec(true));
+        socket
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// From here on the connection speaks TLS. `received` is what was read of it already.
+    ///
+    /// # Errors
+    /// When the first record is no TLS.
+    pub fn start_tls(
+        &mut self,
+        config: &std::sync::Arc<rustls::ServerConfig>,
+        received: &mut BytesMut,
+    ) -> io::Result<()> {
+        let mut tls = Tls::new(config)?;
+        tls.receive(received)?;
+        received.clear();
+        self.tls = Some(RefCell::new(Box::new(tls)));
+        Ok(())
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Leaves this executor.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors: there are two for a moment.
+    pub fn depart(self) -> io::Result<Moving> {
+        // A stream gives its descriptor away only as a duplicate; the original closes with the stream.
+        let fd = self.with_fd(|fd| fd.try_clone_to_owned())?;
+        Ok(Moving { fd, tls: self.tls.map(RefCell::into_inner), peer: self.peer })
+    }
+
+    fn with_fd<R>(&self, act: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+        let stream = self.stream.borrow();
+        // SAFETY: the descriptor belongs to `stream`, which is borrowed for as long as the borrowed descriptor lives.
+        #[allow(unsafe_code)]
+        let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+        act(fd)
+    }
+
+    /// Reads what is there to the end of `into`; zero at the end of the stream.
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                if let Some(tls) = &self.tls {
+                    let mut tls = tls.borrow_mut();
+                    let read = tls.read(into)?;
+                    // A handshake has answers, and so has a close.
+                    self.flush_tls(cx, &mut tls)?;
+                    if read > 0 {
+                        return Poll::Ready(Ok(read));
+                    }
+                    if tls.is_closed() {
+                        return Poll::Ready(Ok(0));
+                    }
+                }
+                let read = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, scratch))?;
+                match &self.tls {
+                    None => {
+                        into.extend_from_slice(&scratch[..read]);
+                        return Poll::Ready(Ok(read));
+                    }
+                    Some(_) if read == 0 => return Poll::Ready(Ok(0)),
+                    Some(tls) => {
+                        let mut tls = tls.borrow_mut();
+                        let outcome = tls.receive(&scratch[..read]);
+                        self.flush_tls(cx, &mut tls)?;
+                        outcome?;
+                    }
+                }
+            }
+        })
+    }
+
+    /// Reads what is there to the end of `into`; zero at the end of the stream.
+    pub async fn read(&self, into: &mut BytesMut) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, into)).await
+    }
+
+    /// Sends all of `bytes`.
+    pub async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match poll_fn(|cx| self.poll_send(cx, bytes)).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => bytes = &bytes[sent..],
+            }
+        }
+        self.flush().await
+    }
+
+    /// Waits until nothing is left in between.
+    pub async fn flush(&self) -> io::Result<()> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        poll_fn(|cx| self.poll_flush_tls(cx, &mut tls.borrow_mut())).await
+    }
+
+    /// Says that nothing more comes. What was sent still arrives.
+    pub async fn finish(&self) {
+        if let Some(tls) = &self.tls {
+            tls.borrow_mut().close();
+            // The peer may be gone; there is nobody to tell.
+            let _ = self.flush().await;
+        }
+        let _ = self.with_fd(|fd| SockRef::from(&fd).shutdown(std::net::Shutdown::Write));
+    }
+
+    /// Makes the close that follows an abort: what is still in the kernel's buffer is thrown away.
+    pub fn abort_on_close(&self) {
+        let _ = self.with_fd(|fd| SockRef::from(&fd).set_linger(Some(std::time::Duration::ZERO)));
+    }
+
+    /// Sends what TLS has ready, and arms the ring for the rest.
+    fn flush_tls(&self, cx: &mut Context<'_>, tls: &mut Tls) -> io::Result<()> {
+        match self.poll_flush_tls(cx, tls) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn poll_flush_tls(&self, cx: &mut Context<'_>, tls: &mut Tls) -> Poll<io::Result<()>> {
+        while let Some(ready) = tls.ready() {
+            let sent = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, ready))?;
+            tls.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn send_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        self.with_fd(|fd| match slices {
+            [one] => SockRef::from(&fd).send_with_flags(one, FLAGS),
+            many => SockRef::from(&fd).send_vectored_with_flags(many, FLAGS),
+        })
+    }
+}
+
+impl Sink for Socket {
+    fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &self.tls else { return self.send_now(slices) };
+        let mut tls = tls.borrow_mut();
+        while let Some(ready) = tls.ready() {
+            let sent = self.send_now(&[IoSlice::new(ready)])?;
+            tls.advance(sent);
+        }
+        let taken = tls.write(slices)?;
+        while let Some(ready) = tls.ready() {
+            match self.send_now(&[IoSlice::new(ready)]) {
+                Ok(sent) => tls.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(taken)
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(tls) = &self.tls else {
+            return Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, head);
+        };
+        let mut tls = tls.borrow_mut();
+        ready!(self.poll_flush_tls(cx, &mut tls))?;
+        let taken = tls.write(&[IoSlice::new(head)])?;
+        self.flush_tls(cx, &mut tls)?;
+        Poll::Ready(Ok(taken))
+    }
+}
+
+impl Moving {
+    /// Goes on at this executor.
+    pub fn land(self) -> Socket {
+        // SAFETY: the descriptor is owned, and its ownership passes to the stream.
+        #[allow(unsafe_code)]
+        let stream = unsafe { TcpStream::from_raw_fd(self.fd.into_raw_fd()) };
+        Socket { stream: RefCell::new(stream), tls: self.tls.map(RefCell::new), peer: self.peer }
+    }
+}

@@ -1,0 +1,186 @@
+//! The other end of a session: its entry in the table of connections and its socket.
+
+use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use shards::{
+    ShardId,
+    stream::{Evicted, Leave, Party, Publisher, Subscriber},
+};
+
+use super::{Arrival, Guest};
+use crate::{
+    conn_id::ConnId,
+    net::{
+        connection::{Closing, Connection},
+        socket::Socket,
+    },
+};
+
+/// How long a client may take to read an answer after which the connection closes.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How much is read and thrown away while a client reads its last answer: closing with unread bytes would reset the
+/// connection, and the answer could be lost.
+const DRAIN_MAX: usize = 1 << 20;
+
+/// See the module.
+pub struct Client {
+    entry: Connection,
+    socket: Rc<Socket>,
+}
+
+/// What wakes a session that publishes.
+pub enum Heard {
+    /// So many bytes came; zero at the end.
+    Bytes(io::Result<usize>),
+    /// Another publisher took over.
+    Evicted(Evicted),
+    /// It is to go.
+    Closing(Closing),
+}
+
+/// What wakes a session that plays.
+pub enum Felt {
+    /// So many bytes came; zero at the end.
+    Bytes(io::Result<usize>),
+    /// The stream is over for this reader.
+    Leave(Leave),
+    /// It is to go.
+    Closing(Closing),
+}
+
+impl Client {
+    /// A connection as a session sees it.
+    pub fn new(entry: Connection, socket: Socket) -> Self {
+        Self { entry, socket: Rc::new(socket) }
+    }
+
+    /// The name that is on each of its log lines.
+    pub fn id(&self) -> ConnId {
+        self.entry.id()
+    }
+
+    /// Its entry: deadlines and the order to go.
+    pub fn entry(&self) -> &Connection {
+        &self.entry
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Rc<Socket> {
+        &self.socket
+    }
+
+    /// Who it is, for the stream it publishes.
+    pub fn party(&self, protocol: &'static str) -> Party {
+        Party { id: Arc::from(self.id().to_string()), protocol, peer: self.entry.peer() }
+    }
+
+    /// Leaves this shard.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub(super) fn depart(self, from: ShardId, guest: Guest) -> Result<Arrival, (ConnId, io::Error)> {
+        let (id, _, ticket) = self.entry.depart();
+        let socket = Rc::try_unwrap(self.socket)
+            .map_err(|_| io::Error::other("the socket is still in use"))
+            .and_then(Socket::depart)
+            .map_err(|error| (id, error))?;
+        Ok(Arrival { id, ticket, socket, from, guest })
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// When the peer is gone, or it is time to go; either is the end.
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), Gone> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match self.entry.race(self.socket.send(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Gone::Peer(error)),
+            Err(closing) => Err(Gone::Closing(closing)),
+        }
+    }
+
+    /// Reads what is there to the end of `into`, at least one byte.
+    ///
+    /// # Errors
+    /// When the peer is gone, or it is time to go.
+    pub async fn read(&self, into: &mut BytesMut) -> Result<usize, Gone> {
+        match self.entry.race(self.socket.read(into)).await {
+            Ok(Ok(0)) => Err(Gone::Peer(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(error)) => Err(Gone::Peer(error)),
+            Err(closing) => Err(Gone::Closing(closing)),
+        }
+    }
+
+    /// Waits for bytes of a publisher.
+    pub async fn hear(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
+        poll_fn(|cx| {
+            if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
+                return Poll::Ready(Heard::Closing(closing));
+            }
+            if let Poll::Ready(evicted) = publisher.poll_evicted(cx) {
+                return Poll::Ready(Heard::Evicted(evicted));
+            }
+            self.socket.poll_read(cx, into).map(Heard::Bytes)
+        })
+        .await
+    }
+
+    /// Keeps a player going, and waits for its bytes or its end.
+    pub async fn feel(&self, subscriber: &Subscriber, into: &mut BytesMut) -> Felt {
+        poll_fn(|cx| {
+            if let Poll::Ready(leave) = subscriber.poll(cx) {
+                return Poll::Ready(Felt::Leave(leave));
+            }
+            if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
+                return Poll::Ready(Felt::Closing(closing));
+            }
+            self.socket.poll_read(cx, into).map(Felt::Bytes)
+        })
+        .await
+    }
+
+    /// Sends the last words and closes, so that they arrive: a peer that is still sending is read for a moment.
+    pub async fn farewell(self, words: &[u8]) {
+        let _ = glommio::timer::timeout(GOODBYE, async {
+            let mut drained = BytesMut::new();
+            let mut total = 0;
+            if self.socket.send(words).await.is_ok() {
+                self.socket.finish().await;
+                while let Ok(read) = self.socket.read(&mut drained).await {
+                    total += read;
+                    drained.clear();
+                    if read == 0 || total > DRAIN_MAX {
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Sends what is left of a batch and then the last words.
+    pub async fn farewell_after(self, rest: Vec<Bytes>, words: &[u8]) {
+        let mut all = BytesMut::new();
+        rest.iter().for_each(|bytes| all.extend_from_slice(bytes));
+        all.extend_from_slice(words);
+        self.farewell(&all).await;
+    }
+}
+
+/// Why nothing more can be said to a client.
+#[derive(Debug, thiserror::Error)]
+pub enum Gone {
+    /// It closed, or the network did.
+    #[error("the peer is gone: {0}")]
+    Peer(io::Error),
+    /// It is to go.
+    #[error(transparent)]
+    Closing(Closing),
+}

@@ -1,0 +1,224 @@
+//! One HTTP connection: requests until one of them asks for a stream, which then goes on at its owner.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use shards::media::StreamKey;
+
+use super::{
+    Client, Context, Guest,
+    client::Gone,
+    flv::{self, Framing},
+};
+use crate::{
+    net::connection::Closing,
+    protocols::{
+        http::{CONTINUE, HttpError, Method, PathError, Reply, Request, Response, Status, Version, parse},
+        ws,
+    },
+};
+
+/// The methods of a stream's URL.
+const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// A request that waits for an answer by its stream's owner.
+pub struct Visit {
+    wish: Wish,
+    key: StreamKey,
+    reply: Reply,
+    /// What came behind the request.
+    input: BytesMut,
+}
+
+/// What is asked of a stream.
+enum Wish {
+    /// The stream, as the body of a response.
+    Play(Framing),
+    /// Whether it is there.
+    Head,
+    /// The stream as messages; the head of the 101 response.
+    PlayWebSocket(Bytes),
+    /// To publish it; the head of the 101 response.
+    PublishWebSocket(Bytes),
+}
+
+/// What a request comes to.
+enum Route {
+    /// An answer that needs no stream.
+    Answer(Response),
+    /// A stream.
+    Stream(StreamKey, Wish),
+}
+
+/// Serves a connection from its first bytes, `input`. With `refusal` its first request is answered by 503.
+pub async fn serve(context: &Rc<Context>, client: Client, mut input: BytesMut, refusal: Option<String>) {
+    loop {
+        let request = loop {
+            match parse(&mut input, &context.options.http) {
+                Ok(Some(request)) => break request,
+                Ok(None) => match client.read(&mut input).await {
+                    Ok(_) => {}
+                    Err(gone) => return incomplete(client, &gone, &input).await,
+                },
+                Err(error) => return malformed(client, &error).await,
+            }
+        };
+        tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
+            "{:?} {}", request.method, request.target.raw_path());
+        if let Some(why) = &refusal {
+            let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
+            return client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
+        }
+        let response = match route(context, &request) {
+            Route::Answer(response) => response,
+            Route::Stream(key, wish) => {
+                let visit = Visit { wish, reply: request.reply(), input, key: key.clone() };
+                drop(request);
+                return context.route(&key, client, Guest::Http(Box::new(visit))).await;
+            }
+        };
+        let reply = match read_body(context, &client, &request, &mut input).await {
+            Ok(reply) => reply,
+            Err(error) => return malformed(client, &error).await,
+        };
+        let wire = response.write(reply);
+        if !reply.keep_alive {
+            return client.farewell(&wire).await;
+        }
+        if client.send(&wire).await.is_err() {
+            return;
+        }
+        client.entry().expect_within(context.options.idle_timeout);
+    }
+}
+
+/// Reads over the body of a request that has an answer already.
+async fn read_body(
+    context: &Rc<Context>,
+    client: &Client,
+    request: &Request,
+    input: &mut BytesMut,
+) -> Result<Reply, HttpError> {
+    let mut body = request.body(&context.options.http)?;
+    if request.expects_continue && client.send(CONTINUE).await.is_err() {
+        return Ok(request.reply());
+    }
+    while body.whole(input)?.is_none() {
+        if client.read(input).await.is_err() {
+            return Ok(request.reply());
+        }
+    }
+    Ok(request.reply_after_body())
+}
+
+/// A request that never became whole.
+async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
+    if let (Gone::Closing(closing), false) = (gone, input.is_empty()) {
+        let status = match closing {
+            Closing::Silent(_) => Status::REQUEST_TIMEOUT,
+            Closing::Shutdown => Status::UNAVAILABLE,
+        };
+        let words = Response::text(status, closing).cors().write(Reply::CLOSE);
+        client.farewell(&words).await;
+    }
+}
+
+async fn malformed(client: Client, error: &HttpError) {
+    tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "HTTP: {error}");
+    client.farewell(&Response::error(error).write(Reply::CLOSE)).await;
+}
+
+/// Decides what a request asks for. Streams first: `….flv`, or a WebSocket; then pages.
+fn route(context: &Rc<Context>, request: &Request) -> Route {
+    if request.wants_websocket() {
+        return websocket(request).unwrap_or_else(Route::Answer);
+    }
+    let path = request.target.path();
+    if path.ends_with(".flv") {
+        return match (request.method, request.media()) {
+            (Method::Options, _) => Route::Answer(Response::options(request, STREAM_METHODS)),
+            (_, Err(error)) => Route::Answer(no_stream(&error)),
+            (Method::Get, Ok(media)) => Route::Stream(media.key, Wish::Play(framing(request.version))),
+            (Method::Head, Ok(media)) => Route::Stream(media.key, Wish::Head),
+            _ => Route::Answer(Response::method_not_allowed(STREAM_METHODS)),
+        };
+    }
+    if let Some(response) = (context.pages)(request) {
+        return Route::Answer(response);
+    }
+    Route::Answer(match (request.method, path) {
+        (Method::Options, _) => Response::options(request, STREAM_METHODS),
+        (_, "/play" | "/publish") => Response::text(
+            Status::UPGRADE_REQUIRED,
+            "this address is for WebSocket connections: ws://…?app=APP&stream=STREAM",
+        )
+        .header("Upgrade", "websocket")
+        .cors(),
+        (Method::Get | Method::Head, _) => Response::text(
+            Status::NOT_FOUND,
+            format!("there is nothing at {path}; streams are at /app/name.flv"),
+        )
+        .cors(),
+        _ => Response::method_not_allowed(STREAM_METHODS),
+    })
+}
+
+/// `/publish` and `/play` with the stream in the query, as RTCPilot has them; any other path is a stream to play.
+fn websocket(request: &Request) -> Result<Route, Response> {
+    let path = request.target.path();
+    let key = match path {
+        "/publish" | "/play" => request.media_in_query(),
+        _ => request.media().and_then(|media| match media.extension.as_deref() {
+            Some("flv") => Ok(media.key),
+            _ => Err(PathError::Missing("app")),
+        }),
+    }
+    .map_err(|error| no_stream(&error))?;
+    let head = ws::upgrade(request).map_err(|error| Response::error(&error))?;
+    Ok(Route::Stream(
+        key,
+        if path == "/publish" { Wish::PublishWebSocket(head) } else { Wish::PlayWebSocket(head) },
+    ))
+}
+
+fn no_stream(error: &PathError) -> Response {
+    Response::text(Status::BAD_REQUEST, error).cors()
+}
+
+const fn framing(version: Version) -> Framing {
+    match version {
+        Version::Http10 => Framing::Plain,
+        Version::Http11 => Framing::Chunked,
+    }
+}
+
+/// Goes on with a request whose stream is this shard's.
+pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal: Option<&str>) {
+    let Visit { wish, key, reply, input } = visit;
+    if let Some(why) = refusal {
+        let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
+        return client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+    }
+    match wish {
+        Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, input)).await,
+        Wish::Head => {
+            let live = context.shard.registry().find(&key).is_some_and(|stream| stream.is_live());
+            let response = if live {
+                Response::new(Status::OK).body("video/x-flv", Bytes::new()).no_cache().cors()
+            } else {
+                Response::text(Status::NOT_FOUND, format!("nobody publishes {key}")).cors()
+            };
+            client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+        }
+        Wish::PlayWebSocket(head) => {
+            if client.send(&head).await.is_ok() {
+                Box::pin(flv::play(context, client, &key, Framing::WebSocket, reply, input)).await;
+            }
+        }
+        Wish::PublishWebSocket(head) => {
+            if client.send(&head).await.is_ok() {
+                Box::pin(flv::publish(context, client, &key, input)).await;
+            }
+        }
+    }
+}

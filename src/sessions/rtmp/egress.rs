@@ -1,0 +1,121 @@
+//! The RTMP rendition: every frame as one message with a full header, so that all players read identical bytes.
+
+use bytes::{Bytes, BytesMut};
+use shards::{
+    media::{Codec, Frame, Timestamp, Track, TrackId, TrackKind},
+    stream::{Mux, RenditionKind, Scene},
+};
+
+use crate::protocols::{
+    flv,
+    rtmp::{MediaKind, mux_media},
+};
+
+/// What a player wants to hear and see (`receiveAudio`, `receiveVideo`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Sound.
+    pub audio: bool,
+    /// Pictures.
+    pub video: bool,
+}
+
+impl Selection {
+    /// Both.
+    pub const ALL: Self = Self { audio: true, video: true };
+
+    /// The rendition that gives just this.
+    pub const fn rendition(self) -> RenditionKind {
+        match (self.audio, self.video) {
+            (true, true) => "rtmp",
+            (true, false) => "rtmp-audio",
+            (false, true) => "rtmp-video",
+            (false, false) => "rtmp-data",
+        }
+    }
+
+    fn takes(self, id: TrackId) -> bool {
+        match id.kind {
+            TrackKind::Audio => self.audio,
+            TrackKind::Video => self.video,
+            TrackKind::Data => true,
+        }
+    }
+}
+
+/// See the module.
+pub struct RtmpMux {
+    selection: Selection,
+    chunk_size: usize,
+    body: BytesMut,
+}
+
+impl RtmpMux {
+    /// `chunk_size` as players were told, in bytes.
+    pub fn new(selection: Selection, chunk_size: usize) -> Self {
+        Self { selection, chunk_size, body: BytesMut::new() }
+    }
+
+    fn put_metadata(&mut self, scene: &Scene, at: Timestamp, out: &mut BytesMut) {
+        self.body.clear();
+        flv::on_meta_data(scene.metadata(), scene.tracks(), &mut self.body);
+        mux_media(out, MediaKind::Data, wire(at), &[&self.body], self.chunk_size);
+    }
+
+    fn put_track(&mut self, track: &Track, at: Timestamp, out: &mut BytesMut) {
+        self.body.clear();
+        if self.selection.takes(track.id) && flv::sequence_header(track, &mut self.body) {
+            mux_media(out, kind(track.codec), wire(at), &[&self.body], self.chunk_size);
+        }
+    }
+}
+
+impl Mux for RtmpMux {
+    fn preamble(&mut self, _: &Scene) -> Bytes {
+        Bytes::new()
+    }
+
+    fn headers(&mut self, scene: &Scene, at: Timestamp) -> Bytes {
+        let mut out = BytesMut::new();
+        self.put_metadata(scene, at, &mut out);
+        for track in scene.tracks() {
+            self.put_track(track, at, &mut out);
+        }
+        out.freeze()
+    }
+
+    fn begin(&mut self, _: &mut BytesMut) {}
+
+    fn track(&mut self, track: &Track, at: Timestamp, out: &mut BytesMut) {
+        self.put_track(track, at, out);
+    }
+
+    fn metadata(&mut self, scene: &Scene, at: Timestamp, out: &mut BytesMut) {
+        self.put_metadata(scene, at, out);
+    }
+
+    fn frame(&mut self, track: &Track, frame: &Frame, out: &mut BytesMut) {
+        if self.selection.takes(track.id)
+            && let Some(head) = flv::frame_head(track, frame)
+        {
+            mux_media(out, kind(track.codec), wire(frame.dts), &[&head, &frame.payload], self.chunk_size);
+        }
+    }
+
+    fn seal(&mut self, out: &mut BytesMut) -> Bytes {
+        out.split().freeze()
+    }
+}
+
+fn kind(codec: Codec) -> MediaKind {
+    match codec.kind() {
+        TrackKind::Audio => MediaKind::Audio,
+        TrackKind::Video => MediaKind::Video,
+        TrackKind::Data => MediaKind::Data,
+    }
+}
+
+/// Milliseconds modulo 2^32, as RTMP and FLV count.
+fn wire(at: Timestamp) -> u32 {
+    at.millis() as u32
+}

@@ -1,0 +1,110 @@
+//! An RTMP publisher: messages in, frames to the stream.
+
+use std::{rc::Rc, time::Instant};
+
+use shards::{
+    media::StreamKey,
+    stream::{Evicted, PublishError},
+};
+
+use super::{End, farewell};
+use crate::{
+    net::connection::Closing,
+    protocols::{
+        flv::TagType,
+        rtmp::{Event, Farewell, MediaKind, PublishRequest, Reject, Server},
+    },
+    sessions::{Client, Context, client::Heard, ingest::Ingest},
+};
+
+/// Publishes `key` until the publisher stops or has to.
+pub async fn run(
+    context: &Rc<Context>,
+    client: &Client,
+    server: &mut Server,
+    request: PublishRequest,
+    key: &StreamKey,
+) -> End {
+    let stream = context.shard.obtain(key);
+    let publisher = match stream.publish(client.party("rtmp")) {
+        Ok(publisher) => publisher,
+        Err(taken @ PublishError::Taken(_)) => {
+            tracing::warn!(conn = %client.id(), stream = %key, "refused to publish: {taken}");
+            server.reject_publish(&Reject::bad_name(taken.to_string()));
+            return End::Close(None);
+        }
+    };
+    server.accept_publish();
+    tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(),
+        encoder = %server.connect().flash_ver, "publishes by RTMP{}",
+        if request.url.params.is_empty() { "" } else { " (with parameters)" });
+    client.entry().expect_within(context.options.first_frame_timeout);
+    let start = Instant::now();
+    let mut ingest = Ingest::new(client.id(), publisher);
+    let (end, why) = flow(context, client, server, &mut ingest).await;
+    tracing::info!(conn = %client.id(), stream = %key, seconds = start.elapsed().as_secs_f32(),
+        frames = ingest.frames(), left_out = ingest.bad(), bytes = server.counters().bytes_received,
+        "stopped publishing: {why}");
+    end
+}
+
+async fn flow(
+    context: &Rc<Context>,
+    client: &Client,
+    server: &mut Server,
+    ingest: &mut Ingest,
+) -> (End, String) {
+    loop {
+        let mut flowed = false;
+        loop {
+            match server.poll() {
+                Ok(None) => break,
+                Ok(Some(Event::Media(media))) => {
+                    flowed = true;
+                    let kind = match media.kind {
+                        MediaKind::Audio => TagType::Audio,
+                        MediaKind::Video => TagType::Video,
+                        MediaKind::Data => TagType::Script,
+                    };
+                    if let Err(evicted) = ingest.tag(kind, media.timestamp, media.payload) {
+                        return replaced(evicted);
+                    }
+                }
+                Ok(Some(Event::Unpublish)) => return (End::Idle, "the publisher said so".to_owned()),
+                // Nothing else means anything to a publisher; the machine has answered.
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    let why = error.to_string();
+                    tracing::warn!(conn = %client.id(), "RTMP: {why}");
+                    return (End::Close(Some(Farewell::Kicked(why.clone()))), why);
+                }
+            }
+        }
+        if let Err(evicted) = ingest.flush() {
+            return replaced(evicted);
+        }
+        if flowed {
+            client.entry().expect_within(context.options.silence_timeout);
+        }
+        if server.has_output()
+            && let Err(gone) = client.send(&server.take_output()).await
+        {
+            let why = gone.to_string();
+            return (gone.into(), why);
+        }
+        match client.hear(ingest.publisher(), server.input()).await {
+            Heard::Bytes(Ok(read)) if read > 0 => {}
+            Heard::Bytes(Ok(_)) => return (End::Close(None), "the connection closed".to_owned()),
+            Heard::Bytes(Err(error)) => return (End::Close(None), error.to_string()),
+            Heard::Evicted(evicted) => return replaced(evicted),
+            Heard::Closing(closing @ Closing::Silent(_)) => {
+                return (End::Close(Some(Farewell::Idle)), closing.to_string());
+            }
+            Heard::Closing(closing) => return (End::Close(Some(farewell(closing))), closing.to_string()),
+        }
+    }
+}
+
+fn replaced(evicted: Evicted) -> (End, String) {
+    (End::Close(Some(Farewell::Replaced)), evicted.to_string())
+}
