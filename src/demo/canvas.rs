@@ -191,7 +191,7 @@ impl Canvas {
         let luma = &mut self.luma[row * self.width + column];
         *luma = blend(*luma, colour.y, alpha);
         // One chroma sample serves four pixels; the upper left one speaks for them.
-        if column % 2 == 0 && row % 2 == 0 {
+        if column.is_multiple_of(2) && row.is_multiple_of(2) {
             let at = row / 2 * (self.width / 2) + column / 2;
             let [u, v] = &mut self.chroma;
             u[at] = blend(u[at], colour.u, alpha);

@@ -222,7 +222,7 @@ impl Audio {
             config: Bytes::copy_from_slice(config),
             fed: 0,
             delay,
-            tone: Tone::new(),
+            tone: Tone::worked_out(),
             pcm: vec![0; AAC_SAMPLES * CHANNELS],
             coded: vec![0; (info.maxOutBufBytes as usize).max(2_048)],
             encoder,

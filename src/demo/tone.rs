@@ -31,8 +31,8 @@ pub struct Tone {
 }
 
 impl Tone {
-    /// Works out the second.
-    pub fn new() -> Self {
+    /// Works out the second, which takes some milliseconds.
+    pub fn worked_out() -> Self {
         let second = (0..SAMPLE_RATE).map(|sample| at(sample as f32 / SAMPLE_RATE as f32)).collect();
         Self { second }
     }
@@ -82,7 +82,7 @@ pub mod tests {
 
     fn left(position: i64, len: usize) -> Vec<f32> {
         let mut pcm = vec![0; len * CHANNELS];
-        Tone::new().read(position, &mut pcm);
+        Tone::worked_out().read(position, &mut pcm);
         pcm.chunks(CHANNELS).map(|sample| f32::from(sample[0]) / 32_768.0).collect()
     }
 
