@@ -127,7 +127,8 @@ async function refresh() {
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     const { streams = [], shards, version } = await answer.json();
     const absent = page.chosen && !entry(page.chosen);
-    page.streams = streams.sort((a, b) => (a.key < b.key ? -1 : 1));
+    // A stream that only has viewers waiting, or whose publisher just went, is not live.
+    page.streams = streams.filter(({ live }) => live !== false).sort((a, b) => (a.key < b.key ? -1 : 1));
     if (absent && entry(page.chosen)) player.returned();
     const cores = shards === 1 ? '1 shard' : `${shards} shards`;
     $('server').textContent = [version && `v${version}`, shards && cores].filter(Boolean).join(' · ');

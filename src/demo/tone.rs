@@ -67,7 +67,7 @@ fn at(seconds: f32) -> [i16; CHANNELS] {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// How strong `hz` is in `samples`, 0 to 1 (Goertzel's filter).
