@@ -5,11 +5,16 @@
 use super::*;
 
 /// Name, bytes, and the story that they tell.
-pub(super) const CAPTURES: [(&str, &str, &[&str]); 8] = [
+pub(super) const CAPTURES: [(&str, &str, &[&str]); 9] = [
     (
         "ffmpeg 5.1 publishes",
         include_str!("../testdata/ffmpeg-5.1-publish.hex"),
         &["connect live", "publish live/cam ?token=abc", "1 data", "20 media", "unpublish"],
+    ),
+    (
+        "ffmpeg 9.0 publishes HEVC by FourCC",
+        include_str!("../testdata/ffmpeg-9.0-hevc-publish.hex"),
+        &["connect live", "publish live/hevc ?", "1 data", "5 media", "unpublish"],
     ),
     (
         "GStreamer 1.22 publishes",
@@ -134,6 +139,16 @@ fn metadata_comes_without_the_servers_words_and_media_keeps_its_order() {
     assert!(video.is_sorted(), "{video:?}");
     assert_eq!(ffmpeg.server.counters().media_dropped, 0);
     assert_eq!(ffmpeg.server.counters().bytes_received as usize, hex(CAPTURES[0].1).len());
+}
+
+#[test]
+fn what_ffmpeg_9_can_encode_is_known_before_it_publishes() {
+    let mut ffmpeg = Yes::new();
+    ffmpeg.feed(&hex(CAPTURES[1].1));
+    let connect = ffmpeg.server.connect();
+    assert!(
+        connect.is_enhanced() && connect.takes("hvc1") && connect.takes("av01") && !connect.takes("avc1")
+    );
 }
 
 #[test]
