@@ -147,6 +147,8 @@ pub struct Server {
     name: String,
     /// Whether the client said `FCPublish` and so waits for `onFCPublish`.
     encoder: bool,
+    /// Whether the client left the protocol.
+    broken: bool,
     proxied: Option<std::net::Ipv4Addr>,
 }
 
@@ -177,6 +179,7 @@ impl Server {
             held: None,
             name: String::new(),
             encoder: false,
+            broken: false,
             proxied: None,
         }
     }
@@ -195,12 +198,13 @@ impl Server {
     /// is closed. Poll until then after each receive and each answer, and send the output.
     ///
     /// # Errors
-    /// When the client leaves the protocol. The connection is closed then.
+    /// When the client leaves the protocol. Nothing more is read then; [`close`](Self::close) can still tell it why.
     pub fn poll(&mut self) -> Result<Option<Event>, Error> {
-        let outcome = self.advance();
-        if outcome.is_err() {
-            self.state = State::Closed;
+        if self.broken {
+            return Ok(None);
         }
+        let outcome = self.advance();
+        self.broken = outcome.is_err();
         outcome
     }
 
@@ -257,7 +261,7 @@ impl Server {
     /// Whether nothing will be read any more: after an error, a refused `connect` or a farewell. Send the output, then
     /// close.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        self.broken || matches!(self.state, State::Closed)
     }
 
     fn advance(&mut self) -> Result<Option<Event>, Error> {

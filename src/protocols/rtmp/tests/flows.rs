@@ -254,8 +254,13 @@ fn commands_out_of_order_are_answered_or_end_the_connection_by_a_clear_error() {
 fn names_beyond_reason_end_the_connection() {
     let mut script = Script::connected("live");
     script.ask("publish", 0.0, &["x".repeat(9_000).into()]);
-    assert!(matches!(script.server.poll(), Err(Error::TooLong { len: 9_000, .. })));
+    let error = script.server.poll().unwrap_err();
+    assert!(matches!(error, Error::TooLong { len: 9_000, .. }));
     assert!(script.server.is_closed());
+    script.ask("createStream", 2.0, &[]);
+    script.nothing();
+    script.server.close(&Farewell::Kicked(error.to_string()));
+    assert_eq!(script.hear(), ["onStatus 0 NetConnection.Connect.Closed"], "it can still be told why");
 }
 
 #[test]
