@@ -86,10 +86,11 @@ impl FlvMux {
         Self { framing, body: BytesMut::new() }
     }
 
-    fn put_metadata(&mut self, scene: &Scene, at: Timestamp, out: &mut BytesMut) {
+    /// Always at time 0: ffmpeg takes later metadata for subtitles.
+    fn put_metadata(&mut self, scene: &Scene, out: &mut BytesMut) {
         self.body.clear();
         flv::on_meta_data(scene.metadata(), scene.tracks(), &mut self.body);
-        flv::write_tag(out, TagType::Script, wire(at), &[&self.body]);
+        flv::write_tag(out, TagType::Script, 0, &[&self.body]);
     }
 
     fn put_track(&mut self, track: &Track, at: Timestamp, out: &mut BytesMut) {
@@ -117,7 +118,7 @@ impl Mux for FlvMux {
 
     fn headers(&mut self, scene: &Scene, at: Timestamp) -> Bytes {
         self.framing.wrap(|out| {
-            self.put_metadata(scene, at, out);
+            self.put_metadata(scene, out);
             for track in scene.tracks() {
                 self.put_track(track, at, out);
             }
@@ -132,8 +133,8 @@ impl Mux for FlvMux {
         self.put_track(track, at, out);
     }
 
-    fn metadata(&mut self, scene: &Scene, at: Timestamp, out: &mut BytesMut) {
-        self.put_metadata(scene, at, out);
+    fn metadata(&mut self, scene: &Scene, _: Timestamp, out: &mut BytesMut) {
+        self.put_metadata(scene, out);
     }
 
     fn frame(&mut self, track: &Track, frame: &Frame, out: &mut BytesMut) {

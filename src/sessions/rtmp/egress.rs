@@ -56,10 +56,11 @@ impl RtmpMux {
         Self { selection, chunk_size, body: BytesMut::new() }
     }
 
-    fn put_metadata(&mut self, scene: &Scene, at: Timestamp, out: &mut BytesMut) {
+    /// Always at time 0: ffmpeg takes later metadata for subtitles.
+    fn put_metadata(&mut self, scene: &Scene, out: &mut BytesMut) {
         self.body.clear();
         flv::on_meta_data(scene.metadata(), scene.tracks(), &mut self.body);
-        mux_media(out, MediaKind::Data, wire(at), &[&self.body], self.chunk_size);
+        mux_media(out, MediaKind::Data, 0, &[&self.body], self.chunk_size);
     }
 
     fn put_track(&mut self, track: &Track, at: Timestamp, out: &mut BytesMut) {
@@ -77,7 +78,7 @@ impl Mux for RtmpMux {
 
     fn headers(&mut self, scene: &Scene, at: Timestamp) -> Bytes {
         let mut out = BytesMut::new();
-        self.put_metadata(scene, at, &mut out);
+        self.put_metadata(scene, &mut out);
         for track in scene.tracks() {
             self.put_track(track, at, &mut out);
         }
@@ -90,8 +91,8 @@ impl Mux for RtmpMux {
         self.put_track(track, at, out);
     }
 
-    fn metadata(&mut self, scene: &Scene, at: Timestamp, out: &mut BytesMut) {
-        self.put_metadata(scene, at, out);
+    fn metadata(&mut self, scene: &Scene, _: Timestamp, out: &mut BytesMut) {
+        self.put_metadata(scene, out);
     }
 
     fn frame(&mut self, track: &Track, frame: &Frame, out: &mut BytesMut) {
