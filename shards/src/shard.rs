@@ -160,7 +160,7 @@ async fn pump(stream: Rc<Stream>, longest: Rc<Cell<Duration>>) {
     let mut walked = Instant::now();
     while poll_fn(|cx| stream.poll_dirty(cx)).await {
         if let Some(rest) = coalesce.checked_sub(walked.elapsed()).filter(|rest| !rest.is_zero()) {
-            timer::sleep(rest).await;
+            timer::sleep(rest).or(poll_fn(|cx| stream.poll_urgent(cx))).await;
         }
         walked = Instant::now();
         stream.begin_walk();

@@ -2,13 +2,13 @@
 //!
 //! A stream without pictures has groups too: one opens every [`GopOptions::audio_group`], so that a listener starts with
 //! a little sound to play.
-//! Invariant: bytes, frames and duration stay within [`GopOptions`]; a group that outgrows them is dropped whole, and
-//! joiners wait for the next one. Units: bytes of payload, microseconds.
+//! Invariant: bytes, entries and duration stay within [`GopOptions`]; a group that outgrows them is dropped whole, and
+//! joiners wait for the next one. Units: bytes of payload and parameter sets, microseconds.
 
 use std::collections::VecDeque;
 
 use super::Scene;
-use crate::media::{Frame, Timestamp, Track};
+use crate::media::{Frame, Metadata, Timestamp, Track};
 
 /// Bounds of one stream's cache.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,37 @@ pub struct GopOptions {
 pub enum Entry {
     /// A frame, on the stream's clock.
     Frame(Frame),
-    /// A track changed its parameter sets before the next frame.
+    /// The scene changed before the next frame.
+    Change(Change),
+}
+
+/// A change of the scene in mid-stream.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What changed.
+    pub what: Changed,
+    /// When, on the stream's clock.
+    pub at: Timestamp,
+    /// The scene's generation from then on.
+    pub generation: u64,
+}
+
+/// What a change of the scene consists of.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// A track came, or changed its parameter sets.
     Track(Track),
+    /// The publisher described its stream anew.
+    Metadata(Metadata),
+}
+
+impl Changed {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Track(track) => track.config.len(),
+            Self::Metadata(Metadata(bytes)) => bytes.len(),
+        }
+    }
 }
 
 /// The newest group of a stream; see the module.
@@ -83,34 +112,27 @@ impl GopCache {
 
     /// Adds a frame to the open group. `false`: the group outgrew its bounds and was dropped.
     pub fn push(&mut self, frame: &Frame) -> bool {
+        let timely = frame.dts - self.start <= self.options.duration_max;
+        self.add(frame.payload.len(), timely, || Entry::Frame(frame.clone()))
+    }
+
+    /// Notes a change of the scene within the open group. `false` as from [`push`](Self::push).
+    pub fn change(&mut self, change: &Change) -> bool {
+        self.add(change.what.bytes(), true, || Entry::Change(change.clone()))
+    }
+
+    fn add(&mut self, bytes: usize, timely: bool, entry: impl FnOnce() -> Entry) -> bool {
         if self.scene.is_none() {
             return true;
         }
-        let bytes = self.bytes + frame.payload.len();
-        let fits = bytes <= self.options.bytes_max
-            && self.entries.len() < self.options.frames_max
-            && frame.dts - self.start <= self.options.duration_max;
-        if !fits {
+        let bytes = self.bytes + bytes;
+        if !timely || bytes > self.options.bytes_max || self.entries.len() >= self.options.frames_max {
             self.overflows += 1;
             self.clear();
             return false;
         }
         self.bytes = bytes;
-        self.entries.push_back(Entry::Frame(frame.clone()));
-        true
-    }
-
-    /// Notes a change of parameter sets within the open group. `false` as from [`push`](Self::push).
-    pub fn track(&mut self, track: &Track) -> bool {
-        if self.scene.is_none() {
-            return true;
-        }
-        if self.entries.len() >= self.options.frames_max {
-            self.overflows += 1;
-            self.clear();
-            return false;
-        }
-        self.entries.push_back(Entry::Track(track.clone()));
+        self.entries.push_back(entry());
         true
     }
 

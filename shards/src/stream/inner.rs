@@ -3,106 +3,33 @@
 //! A publisher's stream first *gathers*: frames go to the cache only, until it is known which tracks there are (so that an
 //! FLV header can tell the truth). Then it *runs*.
 
+mod seat;
+mod stats;
+
 use std::{
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use seat::{Phase, Seat};
+use stats::Rate;
+pub use stats::{Dropped, StreamStats};
+
 use super::{
-    Leave, Party, PublishError, RenditionKind, Repairs, Scene, Sink, StreamOptions, Takeover, gop::GopCache,
-    mux::Mux, reader::Reader, rendition::Rendition, timeline::Timeline,
+    Leave, RenditionKind, Scene, Sink, StreamOptions,
+    gop::{Change, Changed, GopCache},
+    mux::Mux,
+    pictures::{Admission, Pictures},
+    reader::Reader,
+    rendition::Rendition,
+    ring::Cursor,
+    timeline::Timeline,
 };
-use crate::media::{Frame, FrameKind, Metadata, Timestamp, Track, TrackId};
+use crate::media::{Frame, Metadata, Track, TrackId};
 
-/// How long tracks are gathered when nothing tells that all have come.
-const GATHER_MEDIA_MAX: Timestamp = Timestamp::from_millis(500);
-/// The same on the wall clock, for a publisher whose media stands still.
-const GATHER_WALL_MAX: Duration = Duration::from_secs(1);
-/// Pictures without any keyframe for so long are taken as they are (an encoder with intra refresh).
-const KEYLESS_MAX: Timestamp = Timestamp::from_millis(10_000);
-/// Pictures that are silent for so long no longer keep listeners waiting for a keyframe.
-const QUIET_MAX: Timestamp = Timestamp::from_millis(3_000);
 /// A rendition without readers is kept for so long: they often come back, and priming a new one costs.
-const UNREAD_MAX: Duration = Duration::from_secs(5);
-
-/// Frames that were accepted and not passed on, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// Pictures before the publisher's first keyframe.
-    pub before_key: u64,
-    /// Frames of a track that was never announced (or one track too many).
-    pub no_track: u64,
-    /// What the publisher's protocol could not make sense of.
-    pub malformed: u64,
-}
-
-/// A stream as an operator sees it.
-#[derive(Clone, Debug)]
-pub struct StreamStats {
-    /// Who publishes.
-    pub publisher: Option<Party>,
-    /// Since when, in time of the shard's clock.
-    pub uptime: Duration,
-    /// What it consists of.
-    pub scene: Scene,
-    /// Frames received from all its publishers.
-    pub frames: u64,
-    /// Payload bytes received from all its publishers.
-    pub bytes_in: u64,
-    /// Payload bits a second from its publisher, over the last whole second or so.
-    pub bitrate: u64,
-    /// Bytes sent to all readers.
-    pub bytes_out: u64,
-    /// Readers of each rendition.
-    pub readers: Vec<(RenditionKind, usize)>,
-    /// Times that slow readers were overtaken.
-    pub skips: u64,
-    /// How far the slowest reader is behind, in media time.
-    pub lag: Timestamp,
-    /// Payload bytes in the cache of pictures.
-    pub gop_bytes: usize,
-    /// Groups that outgrew the cache.
-    pub gop_overflows: u64,
-    /// Repaired times.
-    pub repairs: Repairs,
-    /// What was not passed on.
-    pub dropped: Dropped,
-}
-
-struct Seat {
-    token: u64,
-    party: Party,
-    since: Instant,
-    waker: Option<Waker>,
-}
-
-/// How fast bytes come in.
-#[derive(Debug, Default)]
-struct Rate {
-    mark: Option<(Instant, u64)>,
-    bits_per_second: u64,
-}
-
-impl Rate {
-    fn tick(&mut self, bytes: u64, now: Instant) {
-        let (since, before) = *self.mark.get_or_insert((now, bytes));
-        let elapsed = now.saturating_duration_since(since);
-        if elapsed >= Duration::from_secs(1) {
-            self.bits_per_second = ((bytes - before) as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
-            self.mark = Some((now, bytes));
-        }
-    }
-}
-
-enum Phase {
-    /// Nobody publishes.
-    Idle,
-    /// Tracks are still coming.
-    Gathering { since: Instant, first: Option<Timestamp>, audio: Option<bool>, video: Option<bool> },
-    /// Frames flow to the renditions.
-    Running,
-}
+pub(super) const UNREAD_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Inner {
     options: StreamOptions,
@@ -111,14 +38,13 @@ pub(super) struct Inner {
     phase: Phase,
     scene: Scene,
     timeline: Timeline,
+    pictures: Pictures,
     gop: GopCache,
+    /// With the time since which nobody reads it.
     renditions: Vec<(Rendition, Option<Instant>)>,
-    /// Pictures wait for their first keyframe, since this time.
-    keyless_since: Option<Timestamp>,
-    awaiting_key: bool,
-    last_video: Option<Timestamp>,
     /// When the last publisher went.
     gone: Option<Instant>,
+    /// The rendition where the walk goes on.
     walking: usize,
     frames: u64,
     bytes_in: u64,
@@ -137,11 +63,9 @@ impl Inner {
             phase: Phase::Idle,
             scene: Scene::default(),
             timeline: Timeline::new(options.jump_max),
+            pictures: Pictures::default(),
             gop: GopCache::new(options.gop),
             renditions: Vec::new(),
-            keyless_since: None,
-            awaiting_key: false,
-            last_video: None,
             gone: None,
             walking: 0,
             frames: 0,
@@ -152,75 +76,7 @@ impl Inner {
         }
     }
 
-    // The seat.
-
-    pub(super) fn take_seat(&mut self, party: Party, now: Instant) -> Result<u64, PublishError> {
-        if let Some(seat) = &self.seat {
-            if self.options.takeover == Takeover::Refuse {
-                return Err(PublishError::Taken(seat.party.clone()));
-            }
-            self.leave_seat(seat.token, now);
-        }
-        self.tokens += 1;
-        let token = self.tokens;
-        self.seat = Some(Seat { token, party, since: now, waker: None });
-        self.phase = Phase::Gathering { since: now, first: None, audio: None, video: None };
-        self.scene = self.scene.successor();
-        self.timeline.publisher_changed();
-        self.awaiting_key = true;
-        self.keyless_since = None;
-        self.last_video = None;
-        Ok(token)
-    }
-
-    pub(super) fn sits(&self, token: u64) -> bool {
-        self.seat.as_ref().is_some_and(|seat| seat.token == token)
-    }
-
-    /// Wakes `waker` when the seat is lost; `false` when it is lost already.
-    pub(super) fn watch_seat(&mut self, token: u64, waker: &Waker) -> bool {
-        match &mut self.seat {
-            Some(seat) if seat.token == token => {
-                if !seat.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                    seat.waker = Some(waker.clone());
-                }
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Frees the seat if `token` sits there; tells whether it did.
-    pub(super) fn leave_seat(&mut self, token: u64, now: Instant) -> bool {
-        let Some(seat) = self.seat.take_if(|seat| seat.token == token) else { return false };
-        if let Some(waker) = seat.waker {
-            waker.wake();
-        }
-        // A publisher that went before its tracks were known still gave what it gave.
-        if matches!(self.phase, Phase::Gathering { first: Some(_), .. }) {
-            self.run();
-        }
-        self.phase = Phase::Idle;
-        self.gone = Some(now);
-        self.gop.clear();
-        for (rendition, _) in &mut self.renditions {
-            rendition.forget_group();
-        }
-        true
-    }
-
-    pub(super) fn has_publisher(&self) -> bool {
-        self.seat.is_some()
-    }
-
     // What the publisher gives.
-
-    pub(super) fn expect(&mut self, has_audio: Option<bool>, has_video: Option<bool>) {
-        if let Phase::Gathering { audio, video, .. } = &mut self.phase {
-            *audio = has_audio;
-            *video = has_video;
-        }
-    }
 
     pub(super) fn track(&mut self, track: Track) {
         let appears = self.scene.track(track.id).is_none();
@@ -230,28 +86,29 @@ impl Inner {
         if appears && track.id == TrackId::VIDEO {
             // Groups that opened on sound alone are no start for pictures.
             self.forget_group();
-            self.awaiting_key = true;
+            self.pictures.appeared();
         }
-        if !self.gop.track(&track) {
-            self.forget_group();
-        }
-        if matches!(self.phase, Phase::Running) {
-            let at = self.timeline.last().unwrap_or_default();
-            let generation = self.scene.generation();
-            for (rendition, _) in &mut self.renditions {
-                rendition.seal();
-                rendition.track(&track, at, generation);
-                rendition.seal();
-            }
-        }
+        self.change(Changed::Track(track));
     }
 
     pub(super) fn metadata(&mut self, metadata: Metadata) {
-        if self.scene.set_metadata(metadata) && matches!(self.phase, Phase::Running) {
-            let at = self.timeline.last().unwrap_or_default();
+        if self.scene.set_metadata(metadata.clone()) {
+            self.change(Changed::Metadata(metadata));
+        }
+    }
+
+    /// Passes on a change of the scene that has been made.
+    fn change(&mut self, what: Changed) {
+        let at = self.timeline.last().unwrap_or_default();
+        let change = Change { what, at, generation: self.scene.generation() };
+        let fits = self.gop.change(&change);
+        if matches!(self.phase, Phase::Running) {
             for (rendition, _) in &mut self.renditions {
-                rendition.metadata(&self.scene, at);
+                rendition.change(&self.scene, &change);
             }
+        }
+        if !fits {
+            self.forget_group();
         }
     }
 
@@ -267,95 +124,37 @@ impl Inner {
             return;
         }
         self.timeline.place(&mut frame);
-        if !self.may_pass(&mut frame) {
-            self.dropped.before_key += 1;
-            return;
-        }
-        let opens = self.opens_group(&frame);
-        if opens {
-            self.gop.open(&self.scene, frame.dts);
+        let gathering = matches!(self.phase, Phase::Gathering { .. });
+        let (group, audio_group) = (self.gop.start(), self.options.gop.audio_group);
+        let admission = self.pictures.admit(&mut frame, &self.scene, group, audio_group, gathering);
+        match admission {
+            Admission::Dropped => {
+                self.dropped.before_key += 1;
+                return;
+            }
+            Admission::Opens => self.gop.open(&self.scene, frame.dts),
+            Admission::Spoils => self.forget_group(),
+            Admission::Joins => {}
         }
         let fits = self.gop.push(&frame);
-        match self.phase {
-            Phase::Idle => {}
-            Phase::Gathering { .. } => {
-                if self.is_gathered(&frame) {
-                    self.run();
-                }
+        if gathering {
+            if self.is_gathered(&frame) {
+                self.run();
             }
-            Phase::Running => {
-                for (rendition, _) in &mut self.renditions {
-                    if opens {
-                        rendition.open_group(&self.scene, frame.dts);
-                    }
-                    rendition.frame(&self.scene, &frame);
-                }
-                if !fits {
-                    self.forget_group();
-                }
-            }
+            return;
         }
-    }
-
-    /// Pictures begin at a keyframe. A publisher that never sends one is taken at its word after a while.
-    fn may_pass(&mut self, frame: &mut Frame) -> bool {
-        if frame.track != TrackId::VIDEO {
-            return true;
-        }
-        self.last_video = Some(frame.dts);
-        if !self.awaiting_key {
-            return true;
-        }
-        let since = *self.keyless_since.get_or_insert(frame.dts);
-        if frame.kind != FrameKind::Key && frame.dts - since < KEYLESS_MAX {
-            return false;
-        }
-        frame.kind = FrameKind::Key;
-        self.awaiting_key = false;
-        true
-    }
-
-    fn opens_group(&self, frame: &Frame) -> bool {
-        if frame.is_video_key() {
-            return true;
-        }
-        let due = self.gop.start().is_none_or(|start| frame.dts - start >= self.options.gop.audio_group);
-        let quiet = || match self.last_video {
-            Some(last) => frame.dts - last > QUIET_MAX,
-            None => !matches!(self.phase, Phase::Gathering { .. }),
-        };
-        frame.track == TrackId::AUDIO && due && (!self.scene.has_video() || quiet())
-    }
-
-    fn is_gathered(&mut self, frame: &Frame) -> bool {
-        let Phase::Gathering { first, audio, video, .. } = &mut self.phase else { return false };
-        let first = *first.get_or_insert(frame.dts);
-        let (has_audio, has_video) = (self.scene.has_audio(), self.scene.has_video());
-        let all_here = match (*audio, *video) {
-            (Some(audio), Some(video)) => audio <= has_audio && video <= has_video && (audio || video),
-            _ => has_audio && has_video,
-        };
-        all_here || frame.dts - first >= GATHER_MEDIA_MAX
-    }
-
-    /// All tracks are known: the renditions begin.
-    fn run(&mut self) {
-        self.phase = Phase::Running;
-        let at = self.timeline.last().unwrap_or_default();
         for (rendition, _) in &mut self.renditions {
-            if self.gop.is_open() {
-                rendition.prime(&self.gop, &self.scene);
-            } else {
-                // Sound goes on before the first keyframe; those who stayed need its parameters.
-                rendition.metadata(&self.scene, at);
-                for track in self.scene.tracks() {
-                    rendition.track(track, at, self.scene.generation());
-                }
-                rendition.seal();
+            if admission == Admission::Opens {
+                rendition.open_group(&self.scene, frame.dts);
             }
+            rendition.frame(&self.scene, &frame);
+        }
+        if !fits {
+            self.forget_group();
         }
     }
 
+    /// Nobody may start from the newest group any more.
     fn forget_group(&mut self) {
         self.gop.clear();
         for (rendition, _) in &mut self.renditions {
@@ -363,12 +162,17 @@ impl Inner {
         }
     }
 
-    /// Seals what gathered, if it is to leave at once; tells whether the pump has work.
-    pub(super) fn flush(&mut self, at_once: bool) -> bool {
+    /// Seals what gathered, if it is to leave at once; tells what work the pump has.
+    pub(super) fn flush(&mut self, at_once: bool) -> Work {
         if at_once {
             self.seal();
         }
-        !self.renditions.is_empty()
+        let is_full = |(rendition, _): &(Rendition, _)| rendition.is_full();
+        match self.renditions.is_empty() {
+            true => Work::None,
+            false if at_once || self.renditions.iter().any(is_full) => Work::Now,
+            false => Work::InTime,
+        }
     }
 
     // Readers.
@@ -378,24 +182,47 @@ impl Inner {
         kind: RenditionKind,
         mux: impl FnOnce() -> Box<dyn Mux>,
         sink: Rc<dyn Sink>,
-        greeted: bool,
         now: Instant,
     ) -> usize {
-        let at =
-            self.renditions.iter().position(|(rendition, _)| rendition.kind == kind).unwrap_or_else(|| {
-                let mut rendition =
-                    Rendition::new(kind, mux(), self.options.ring, self.options.batch_bytes_max);
-                if matches!(self.phase, Phase::Running) {
-                    rendition.prime(&self.gop, &self.scene);
-                }
-                self.renditions.push((rendition, None));
-                self.renditions.len() - 1
-            });
+        let waits_for_next = !self.options.gop.enable;
+        let rendition = self.obtain(kind, mux);
+        let earliest = if waits_for_next { rendition.next() } else { Cursor::default() };
+        let slot = rendition.join(Reader::new(sink, earliest, now));
+        self.serve(kind, slot, now);
+        slot
+    }
+
+    /// Moves a reader to the rendition `kind`; its place there, if it was where `from` says.
+    pub(super) fn switch(
+        &mut self,
+        from: (RenditionKind, usize),
+        kind: RenditionKind,
+        mux: impl FnOnce() -> Box<dyn Mux>,
+        now: Instant,
+    ) -> Option<usize> {
+        let reader = self.rendition(from.0)?.take(from.1)?;
+        let waits_for_next = !self.options.gop.enable || reader.has_started();
+        let rendition = self.obtain(kind, mux);
+        let earliest = if waits_for_next { rendition.next() } else { Cursor::default() };
+        let slot = rendition.join(reader.moved(earliest));
+        self.serve(kind, slot, now);
+        Some(slot)
+    }
+
+    /// The rendition `kind`, made if need be.
+    fn obtain(&mut self, kind: RenditionKind, mux: impl FnOnce() -> Box<dyn Mux>) -> &mut Rendition {
+        let known = self.renditions.iter().position(|(rendition, _)| rendition.kind == kind);
+        let at = known.unwrap_or_else(|| {
+            let mut rendition = Rendition::new(kind, mux(), self.options.ring, self.options.batch_bytes_max);
+            if matches!(self.phase, Phase::Running) {
+                rendition.prime(&self.gop);
+            }
+            self.renditions.push((rendition, None));
+            self.renditions.len() - 1
+        });
         let (rendition, unread) = &mut self.renditions[at];
         *unread = None;
-        let slot = rendition.join(sink, greeted, !self.options.gop.enable, now);
-        rendition.serve(slot, &self.scene, now);
-        slot
+        rendition
     }
 
     fn rendition(&mut self, kind: RenditionKind) -> Option<&mut Rendition> {
@@ -463,47 +290,49 @@ impl Inner {
         true
     }
 
-    /// Tells whether the pump has work.
-    pub(super) fn tick(&mut self, now: Instant) -> bool {
+    /// Time passes; tells what work the pump has.
+    pub(super) fn tick(&mut self, now: Instant) -> Work {
         self.rate.tick(self.bytes_in, now);
-        let mut work = false;
-        if let Phase::Gathering { since, first: Some(_), .. } = self.phase
-            && now.saturating_duration_since(since) >= GATHER_WALL_MAX
-        {
+        let overdue = self.is_gathering_overdue(now);
+        if overdue {
             self.run();
-            work = true;
         }
-        let absent = self.seat.is_none();
-        let graced = self.gone.is_some_and(|gone| now.saturating_duration_since(gone) >= self.options.grace);
-        let options = self.options;
         for (rendition, unread) in &mut self.renditions {
             for reader in rendition.readers_mut() {
-                let waited = now.saturating_duration_since(reader.since) >= options.wait;
-                if absent && reader.has_started() && graced {
-                    reader.dismiss(Leave::Ended);
-                } else if absent && !reader.has_started() && waited {
-                    reader.dismiss(Leave::NoPublisher);
-                } else if reader
-                    .blocked_since()
-                    .is_some_and(|since| now.saturating_duration_since(since) >= options.stall)
-                {
-                    reader.dismiss(Leave::Stalled);
+                let leave = match &self.seat {
+                    None => overstays(reader, self.gone, &self.options, now),
+                    Some(_) => None,
+                };
+                let is_stalled = |since| now.saturating_duration_since(since) >= self.options.stall;
+                let stalls = reader.blocked_since().is_some_and(is_stalled).then_some(Leave::Stalled);
+                if let Some(leave) = leave.or(stalls) {
+                    reader.dismiss(leave);
                 }
             }
             if rendition.is_unread() {
                 unread.get_or_insert(now);
             }
         }
+        self.drop_unread(now);
+        if overdue { Work::Now } else { Work::None }
+    }
+
+    fn drop_unread(&mut self, now: Instant) {
         let past = &mut self.past;
+        let before = self.renditions.len();
         self.renditions.retain(|(rendition, unread)| {
-            let keep = unread.is_none_or(|since| now.saturating_duration_since(since) < UNREAD_MAX);
+            let since = unread.filter(|_| rendition.is_unread());
+            let keep = since.is_none_or(|since| now.saturating_duration_since(since) < UNREAD_MAX);
             if !keep {
                 past.0 += rendition.stats().skips;
                 past.1 += rendition.stats().sent;
             }
-            keep || !rendition.is_unread()
+            keep
         });
-        work
+        if self.renditions.len() < before {
+            // A walk may be under way, and those after the one that went moved up. Those that it is done with know so.
+            self.walking = 0;
+        }
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {
@@ -511,36 +340,26 @@ impl Inner {
             self.gone.is_some_and(|gone| now.saturating_duration_since(gone) < self.options.grace);
         self.seat.is_none() && !may_return && self.viewers() == 0
     }
+}
 
-    pub(super) fn stats(&self, now: Instant) -> StreamStats {
-        let mut stats = StreamStats {
-            publisher: self.seat.as_ref().map(|seat| seat.party.clone()),
-            uptime: self
-                .seat
-                .as_ref()
-                .map_or(Duration::ZERO, |seat| now.saturating_duration_since(seat.since)),
-            scene: self.scene.clone(),
-            frames: self.frames,
-            bytes_in: self.bytes_in,
-            bitrate: self.rate.bits_per_second,
-            bytes_out: self.past.1,
-            readers: Vec::new(),
-            skips: self.past.0,
-            lag: Timestamp::ZERO,
-            gop_bytes: self.gop.bytes(),
-            gop_overflows: self.gop.overflows(),
-            repairs: self.timeline.repairs(),
-            dropped: self.dropped,
-        };
-        for (rendition, _) in &self.renditions {
-            let own = rendition.stats();
-            stats.bytes_out += own.sent;
-            stats.skips += own.skips;
-            stats.readers.push((rendition.kind, rendition.len()));
-            for cursor in rendition.readers().filter_map(Reader::cursor) {
-                stats.lag = stats.lag.max(rendition.ring().lag(cursor));
-            }
-        }
-        stats
+/// Why `reader` should not go on waiting for a publisher: none sits, the last one went at `gone`.
+fn overstays(reader: &Reader, gone: Option<Instant>, options: &StreamOptions, now: Instant) -> Option<Leave> {
+    let has_passed = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
+    if reader.has_started() {
+        return gone.is_some_and(|gone| has_passed(gone, options.grace)).then_some(Leave::Ended);
     }
+    // While somebody sat there, it was not the publisher that was waited for.
+    let since = gone.map_or(reader.since, |gone| gone.max(reader.since));
+    has_passed(since, options.wait).then_some(Leave::NoPublisher)
+}
+
+/// What is left to do for the pump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Nobody reads.
+    None,
+    /// Something gathers, and may leave when it has gathered long enough.
+    InTime,
+    /// Something should leave at once.
+    Now,
 }

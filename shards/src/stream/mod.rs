@@ -8,6 +8,7 @@
 mod gop;
 mod inner;
 mod mux;
+mod pictures;
 mod publisher;
 mod reader;
 mod rendition;
@@ -27,8 +28,8 @@ use std::{
 };
 
 pub use gop::GopOptions;
-use inner::Inner;
 pub use inner::{Dropped, StreamStats};
+use inner::{Inner, Work};
 pub use mux::Mux;
 pub use publisher::{Evicted, PublishError, Publisher};
 pub use reader::{Leave, ReaderStats};
@@ -97,6 +98,8 @@ pub struct Stream {
 #[derive(Default)]
 struct Pump {
     dirty: Cell<bool>,
+    /// What waits should not wait for `coalesce`.
+    urgent: Cell<bool>,
     closed: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
@@ -157,8 +160,8 @@ impl Stream {
         mux: impl FnOnce() -> Box<dyn Mux>,
         sink: Rc<dyn Sink>,
     ) -> Subscriber {
-        let slot = self.inner.borrow_mut().join(kind, mux, Rc::clone(&sink), false, self.now.get());
-        Subscriber::new(Rc::clone(self), kind, slot, sink)
+        let slot = self.inner.borrow_mut().join(kind, mux, sink, self.now.get());
+        Subscriber::new(Rc::clone(self), kind, slot)
     }
 
     /// Whether somebody publishes it and players can start or will shortly.
@@ -180,9 +183,7 @@ impl Stream {
     pub fn tick(&self, now: Instant) -> Life {
         self.now.set(now);
         let mut inner = self.inner.borrow_mut();
-        if inner.tick(now) {
-            self.mark();
-        }
+        self.mark(inner.tick(now));
         if inner.is_over(now) { Life::Over } else { Life::Alive }
     }
 
@@ -193,8 +194,13 @@ impl Stream {
     }
 
     /// Something waits to be sent.
-    fn mark(&self) {
-        if !self.pump.dirty.replace(true) {
+    fn mark(&self, work: Work) {
+        let news = match work {
+            Work::None => false,
+            Work::InTime => !self.pump.dirty.replace(true),
+            Work::Now => !self.pump.dirty.replace(true) | !self.pump.urgent.replace(true),
+        };
+        if news {
             self.pump.wake();
         }
     }
@@ -211,9 +217,19 @@ impl Stream {
         Poll::Pending
     }
 
+    /// For the pump, while it lets frames gather: ready when what waits should wait no longer.
+    pub fn poll_urgent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pump.closed.get() || self.pump.urgent.get() {
+            return Poll::Ready(());
+        }
+        self.pump.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     /// For the pump: seals what gathered and starts a walk over all readers.
     pub fn begin_walk(&self) {
         self.pump.dirty.set(false);
+        self.pump.urgent.set(false);
         self.inner.borrow_mut().begin_walk();
     }
 

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Party, Stream};
+use super::{Party, Stream, Work};
 use crate::media::{Frame, Metadata, Track};
 
 /// Why the seat was not given.
@@ -84,9 +84,8 @@ impl Publisher {
     /// [`Evicted`].
     pub fn flush(&self) -> Result<(), Evicted> {
         let at_once = self.stream.options.coalesce.is_zero();
-        if self.inner(|inner| inner.flush(at_once))? {
-            self.stream.mark();
-        }
+        let work = self.inner(|inner| inner.flush(at_once))?;
+        self.stream.mark(work);
         Ok(())
     }
 
@@ -112,7 +111,7 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         let left = self.stream.inner.borrow_mut().leave_seat(self.token, self.stream.now.get());
         if left {
-            self.stream.mark();
+            self.stream.mark(Work::Now);
         }
     }
 }

@@ -198,7 +198,7 @@ impl Reader {
 
     /// Serves a reader that the walk finds in its way. Most often: one batch, one send.
     pub(super) fn walk(&mut self, ring: &Ring, now: Instant) {
-        if self.blocked.is_some() {
+        if self.blocked.is_some() || matches!(self.state, State::Left(_)) {
             return;
         }
         match self.serve(ring) {
@@ -216,7 +216,7 @@ impl Reader {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, ring: &Ring, now: Instant) -> Poll<Leave> {
         while self.blocked.is_some() {
             self.catch_up(ring);
-            let Some(head) = self.head(ring) else {
+            let Some(head) = self.units(ring).next().cloned() else {
                 self.blocked = None;
                 break;
             };
@@ -252,12 +252,14 @@ impl Reader {
     fn serve(&mut self, ring: &Ring) -> Served {
         loop {
             self.catch_up(ring);
+            if self.has_all(ring) {
+                return Served::Idle;
+            }
             let (offered, outcome) = match self.only_batch(ring) {
                 Some(batch) => (batch.bytes.len(), self.sink.try_send(&[IoSlice::new(&batch.bytes)])),
                 None => self.send_many(ring),
             };
             match outcome {
-                _ if offered == 0 => return Served::Idle,
                 Ok(0) => return Served::Gone,
                 Ok(sent) => {
                     self.advance(ring, sent);
@@ -272,27 +274,106 @@ impl Reader {
         }
     }
 
-    /// The newest batch, when it is all that this reader has yet to get.
-    fn only_batch<'a>(&self, ring: &'a Ring) -> Option<&'a Batch> {
-        let is_only =
-            self.state == State::Live && self.pending.is_empty() && self.cursor.0 + 1 == ring.next().0;
-        match ring.read(self.cursor) {
-            Read::Batch(batch) if is_only && self.lacking(batch).is_none() => Some(batch),
-            _ => None,
-        }
+    fn has_all(&self, ring: &Ring) -> bool {
+        self.pending.is_empty() && (self.state != State::Live || self.cursor >= ring.next())
     }
 
-    /// Offers all that there is, as much of it as fits one call: how many bytes that was, and what became of it.
+    /// The newest batch, when it is all that this reader has yet to get: nearly every send.
+    fn only_batch<'a>(&self, ring: &'a Ring) -> Option<&'a Batch> {
+        let Read::Batch(batch) = ring.read(self.cursor) else { return None };
+        let is_only =
+            self.state == State::Live && self.pending.is_empty() && self.cursor.0 + 1 == ring.next().0;
+        (is_only && lacking(batch, self.generation).is_none()).then_some(batch)
+    }
+
+    /// Offers what there is, as much of it as fits one call: how many bytes that was, and what became of them.
     fn send_many(&self, ring: &Ring) -> (usize, io::Result<usize>) {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (mut count, mut offered) = (0, 0);
-        let mut offer = |bytes: &'_ Bytes| {
-            let slot = slices.get_mut(count)?;
-            // SAFETY of lifetimes is the borrow checker's; see below.
-            let _ = (slot, bytes);
-            Some(())
-        };
-        let _ = (&mut offer, &mut offered, &mut count, ring);
-        unreachable!()
+        for (slice, unit) in slices.iter_mut().zip(self.units(ring)) {
+            *slice = IoSlice::new(unit);
+            count += 1;
+            offered += unit.len();
+        }
+        (offered, self.sink.try_send(slices.get(..count).unwrap_or_default()))
     }
+
+    /// All that goes next, in order.
+    fn units<'a>(&'a self, ring: &'a Ring) -> impl Iterator<Item = &'a Bytes> {
+        let (mut cursor, mut generation) = (self.cursor, self.generation);
+        let media = std::iter::from_fn(move || {
+            let Read::Batch(batch) = ring.read(cursor) else { return None };
+            if let Some(headers) = lacking(batch, generation) {
+                generation = Some(headers.generation);
+                return Some(&headers.bytes);
+            }
+            cursor.0 += 1;
+            generation = Some(batch.generation);
+            Some(&batch.bytes)
+        });
+        let is_live = self.state == State::Live;
+        self.pending.iter().chain(is_live.then_some(media).into_iter().flatten())
+    }
+
+    /// A reader that was overtaken goes on at the newest group, or waits for one.
+    fn catch_up(&mut self, ring: &Ring) {
+        if self.state == State::Live
+            && let Read::Lost { resume } = ring.read(self.cursor)
+        {
+            self.stats.skips += 1;
+            match resume {
+                Some(key) => self.cursor = key,
+                None => self.state = State::Waiting,
+            }
+        }
+    }
+
+    /// Takes `sent` bytes off what was offered.
+    fn advance(&mut self, ring: &Ring, sent: usize) {
+        self.stats.bytes += sent as u64;
+        self.stats.sends += 1;
+        let mut sent = self.advance_pending(sent);
+        while sent > 0 {
+            let Read::Batch(batch) = ring.read(self.cursor) else { return };
+            let unit = match lacking(batch, self.generation) {
+                Some(headers) => {
+                    self.generation = Some(headers.generation);
+                    &headers.bytes
+                }
+                None => {
+                    self.generation = Some(batch.generation);
+                    self.cursor.0 += 1;
+                    &batch.bytes
+                }
+            };
+            if sent < unit.len() {
+                self.pending.push_back(unit.slice(sent..));
+                return;
+            }
+            sent -= unit.len();
+        }
+    }
+
+    /// Takes `sent` bytes off what was pending; gives back what is left of `sent`.
+    fn advance_pending(&mut self, mut sent: usize) -> usize {
+        while let Some(front) = self.pending.front_mut() {
+            if sent < front.len() {
+                front.advance(sent);
+                return 0;
+            }
+            sent -= front.len();
+            self.pending.pop_front();
+        }
+        // An empty queue must not keep its buffer: there are thousands of readers.
+        if self.pending.capacity() > 4 {
+            self.pending = VecDeque::new();
+        }
+        sent
+    }
+}
+
+/// The headers of `batch`, if it has any that a reader who knows `generation` needs first.
+fn lacking(batch: &Batch, generation: Option<u64>) -> Option<&Headers> {
+    let headers = batch.opens.as_deref()?;
+    (generation != Some(headers.generation) && !headers.bytes.is_empty()).then_some(headers)
 }

@@ -15,13 +15,12 @@ use slab::Slab;
 
 use super::{
     Scene,
-    gop::{Entry, GopCache},
+    gop::{Change, Changed, Entry, GopCache},
     mux::Mux,
     reader::{Leave, Reader},
     ring::{Batch, Cursor, Headers, Ring, RingOptions},
-    sink::Sink,
 };
-use crate::media::{Frame, Timestamp, Track};
+use crate::media::{Frame, Timestamp};
 
 /// Names a rendition among a stream's: a protocol's constant such as `"flv"`.
 pub type RenditionKind = &'static str;
@@ -52,6 +51,8 @@ pub(super) struct Rendition {
     dts: Timestamp,
     generation: u64,
     batch_bytes_max: usize,
+    /// A batch was sealed for its size since the last walk began.
+    full: bool,
     readers: Slab<Reader>,
     /// Where the walk goes on; `readers.capacity()` when it is done.
     walked: usize,
@@ -74,6 +75,7 @@ impl Rendition {
             dts: Timestamp::ZERO,
             generation: 0,
             batch_bytes_max,
+            full: false,
             readers: Slab::new(),
             walked: usize::MAX,
             stats: RenditionStats::default(),
@@ -81,20 +83,19 @@ impl Rendition {
     }
 
     /// Begins with the group that the stream has cached, as if the rendition had been there all along.
-    pub(super) fn prime(&mut self, gop: &GopCache, scene: &Scene) {
+    pub(super) fn prime(&mut self, gop: &GopCache) {
         let Some((start, at, entries)) = gop.group() else { return };
         self.open_group(start, at);
-        let mut scene_then = start.clone();
+        let mut scene = start.clone();
         for entry in entries {
             match entry {
-                Entry::Track(track) => {
-                    scene_then.set_track(track.clone());
-                    self.track(track, self.dts, scene.generation());
+                Entry::Change(change) => {
+                    scene.replay(change);
+                    self.change(&scene, change);
                 }
-                Entry::Frame(frame) => self.frame(&scene_then, frame),
+                Entry::Frame(frame) => self.frame(&scene, frame),
             }
         }
-        self.generation = scene.generation();
         self.seal();
     }
 
@@ -119,22 +120,33 @@ impl Rendition {
         self.mux.frame(track, frame, &mut self.open);
         self.dts = self.dts.max(frame.dts);
         if self.open.len() >= self.batch_bytes_max {
-            self.seal();
+            self.full |= self.seal();
         }
     }
 
-    /// Parameter sets change for those who are in the middle of the stream.
-    pub(super) fn track(&mut self, track: &Track, at: Timestamp, generation: u64) {
+    /// The scene changes for those who are in the middle of the stream; `scene` is how it is from here on.
+    pub(super) fn change(&mut self, scene: &Scene, change: &Change) {
+        // Whoever has a batch knows the scene of its end: frames from before the change must not claim it.
+        self.seal();
         self.begin();
-        self.mux.track(track, at, &mut self.open);
-        self.generation = generation;
+        match &change.what {
+            Changed::Track(track) => self.mux.track(track, change.at, &mut self.open),
+            Changed::Metadata(_) => self.mux.metadata(scene, change.at, &mut self.open),
+        }
+        self.generation = change.generation;
+        self.seal();
     }
 
-    /// Metadata changes for those who are in the middle of the stream.
-    pub(super) fn metadata(&mut self, scene: &Scene, at: Timestamp) {
+    /// Tells those who stayed all that the scene consists of.
+    pub(super) fn describe(&mut self, scene: &Scene, at: Timestamp) {
+        self.seal();
         self.begin();
         self.mux.metadata(scene, at, &mut self.open);
+        for track in scene.tracks() {
+            self.mux.track(track, at, &mut self.open);
+        }
         self.generation = scene.generation();
+        self.seal();
     }
 
     fn begin(&mut self) {
@@ -163,6 +175,17 @@ impl Rendition {
     /// Starts a walk over all readers.
     pub(super) fn begin_walk(&mut self) {
         self.walked = 0;
+        self.full = false;
+    }
+
+    /// Whether a batch waits for the walk that is as large as batches may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The number that the next batch will get.
+    pub(super) fn next(&self) -> Cursor {
+        self.ring.next()
     }
 
     /// Goes on with the walk; `true` when it is done. `expired` is asked now and then whether to yield.
@@ -183,14 +206,16 @@ impl Rendition {
         true
     }
 
-    /// A reader joins; at the newest group, or with `fresh` at the next one.
-    pub(super) fn join(&mut self, sink: Rc<dyn Sink>, greeted: bool, fresh: bool, now: Instant) -> usize {
-        let earliest = if fresh { self.ring.next() } else { Cursor::default() };
-        let mut reader = Reader::new(sink, earliest, now);
-        if greeted {
-            reader.already_greeted();
-        }
+    /// A reader joins; its place.
+    pub(super) fn join(&mut self, reader: Reader) -> usize {
         self.readers.insert(reader)
+    }
+
+    /// Lets those who wait for a group start at the newest, when the walk comes to them.
+    pub(super) fn start_waiting(&mut self, scene: &Scene) {
+        for (_, reader) in &mut self.readers {
+            start_if_due(reader, &self.ring, &mut *self.mux, scene);
+        }
     }
 
     /// Serves one reader out of turn: it has just joined, resumed, or has something to say.
@@ -207,10 +232,17 @@ impl Rendition {
         }
     }
 
+    /// A reader leaves the stream.
     pub(super) fn leave(&mut self, at: usize) -> Option<Reader> {
-        let reader = self.readers.try_remove(at)?;
+        let reader = self.take(at)?;
         self.stats.skips += reader.stats().skips;
         self.stats.sent += reader.stats().bytes;
+        Some(reader)
+    }
+
+    /// A reader goes to another rendition, with what it counted.
+    pub(super) fn take(&mut self, at: usize) -> Option<Reader> {
+        let reader = self.readers.try_remove(at)?;
         if self.readers.is_empty() {
             self.readers.shrink_to_fit();
         }

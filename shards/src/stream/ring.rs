@@ -12,6 +12,10 @@ use bytes::Bytes;
 
 use crate::media::Timestamp;
 
+/// What a batch costs besides its bytes: its place here, and the allocation that its bytes live in. Without it a flood of
+/// tiny batches would be free.
+const BATCH_OVERHEAD: usize = 128;
+
 /// Bounds of one rendition's log.
 #[derive(Clone, Copy, Debug)]
 pub struct RingOptions {
@@ -129,8 +133,8 @@ impl Ring {
         let Some(newest) = self.batches.back().map(|batch| batch.dts) else { return };
         while let Some(oldest) = self.batches.front() {
             let held_for_joiners = self.key.is_some_and(|key| self.first >= key);
-            let within_bounds =
-                self.bytes <= self.options.bytes_max && newest - oldest.dts <= self.options.lag_max;
+            let cost = self.bytes + self.batches.len() * BATCH_OVERHEAD;
+            let within_bounds = cost <= self.options.bytes_max && newest - oldest.dts <= self.options.lag_max;
             if held_for_joiners || within_bounds || self.batches.len() == 1 {
                 return;
             }

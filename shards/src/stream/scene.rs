@@ -1,5 +1,6 @@
 //! What a stream consists of at one moment: its tracks and what its publisher said about them.
 
+use super::gop::{Change, Changed};
 use crate::media::{Metadata, Track, TrackId};
 
 /// The tracks of a stream and its metadata. Cloned when a group of pictures opens, so that a cache tells what was true
@@ -65,6 +66,15 @@ impl Scene {
         self.metadata = Some(metadata);
         self.generation += 1;
         true
+    }
+
+    /// Makes a change that was made before, when it got its number.
+    pub(super) fn replay(&mut self, change: &Change) {
+        match &change.what {
+            Changed::Track(track) => self.set_track(track.clone()),
+            Changed::Metadata(metadata) => self.set_metadata(metadata.clone()),
+        };
+        self.generation = change.generation;
     }
 
     /// An empty scene that follows this one.

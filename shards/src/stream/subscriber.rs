@@ -7,19 +7,18 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Leave, Mux, ReaderStats, RenditionKind, Sink, Stream};
+use super::{Leave, Mux, ReaderStats, RenditionKind, Stream};
 
 /// A reader's handle, held by its session.
 pub struct Subscriber {
     stream: Rc<Stream>,
     kind: RenditionKind,
     slot: usize,
-    sink: Rc<dyn Sink>,
 }
 
 impl Subscriber {
-    pub(super) fn new(stream: Rc<Stream>, kind: RenditionKind, slot: usize, sink: Rc<dyn Sink>) -> Self {
-        Self { stream, kind, slot, sink }
+    pub(super) fn new(stream: Rc<Stream>, kind: RenditionKind, slot: usize) -> Self {
+        Self { stream, kind, slot }
     }
 
     /// The stream it reads.
@@ -27,8 +26,8 @@ impl Subscriber {
         &self.stream
     }
 
-    /// Keeps the reader going while its peer is slow, and tells when to leave. Must be polled by the session's task whenever it
-    /// wakes; while the peer keeps up, the stream's walk does the sending and this stays pending.
+    /// Keeps the reader going while its peer is slow, and tells when to leave. Must be polled by the session's task whenever
+    /// it wakes; while the peer keeps up, the stream's walk does the sending and this stays pending.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Leave> {
         self.stream.inner.borrow_mut().poll(self.kind, self.slot, cx, self.stream.now.get())
     }
@@ -45,26 +44,22 @@ impl Subscriber {
         self.stream.inner.borrow_mut().with_reader(self.kind, self.slot, |reader| reader.pause());
     }
 
-    /// Goes on at the newest keyframe.
+    /// Goes on at the newest keyframe that the reader has not had.
     pub fn resume(&self) {
         let mut inner = self.stream.inner.borrow_mut();
         inner.with_reader(self.kind, self.slot, |reader| reader.resume());
         inner.serve(self.kind, self.slot, self.stream.now.get());
     }
 
-    /// Goes over to another rendition of the same framing, at its newest keyframe.
+    /// Goes over to another rendition of the same framing. A reader that has had media goes on at the next group, so that
+    /// its time does not run backwards; the rest of a torn unit goes first.
     pub fn switch(&mut self, kind: RenditionKind, mux: impl FnOnce() -> Box<dyn Mux>) {
-        if kind == self.kind {
-            return;
+        if kind != self.kind {
+            let now = self.stream.now.get();
+            let moved = self.stream.inner.borrow_mut().switch((self.kind, self.slot), kind, mux, now);
+            self.slot = moved.unwrap_or(self.slot);
+            self.kind = kind;
         }
-        let mut inner = self.stream.inner.borrow_mut();
-        let now = self.stream.now.get();
-        let left = inner.leave(self.kind, self.slot);
-        self.slot = inner.join(kind, mux, Rc::clone(&self.sink), true, now);
-        self.kind = kind;
-        // The rest of a torn batch goes first.
-        inner.with_reader(kind, self.slot, |reader| reader.inherit(left));
-        inner.serve(kind, self.slot, now);
     }
 
     /// Whether any of the stream has been given to it.
@@ -79,8 +74,8 @@ impl Subscriber {
         inner.reader(self.kind, self.slot).map(|reader| reader.stats()).unwrap_or_default()
     }
 
-    /// Leaves. What is left of a batch that the peer has got a part of is returned: it must be sent before anything else
-    /// would make sense to the peer.
+    /// Leaves. What is left of a unit that the peer has got a part of is returned (and control bytes that waited for their
+    /// turn): it must be sent before anything else would make sense to the peer.
     pub fn leave(self) -> (ReaderStats, Vec<Bytes>) {
         let left = self.stream.inner.borrow_mut().leave(self.kind, self.slot);
         left.map(|reader| reader.into_rest()).unwrap_or_default()

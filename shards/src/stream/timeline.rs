@@ -4,7 +4,8 @@
 //! all tracks share, so that sound and picture stay together; a jump changes the offset, and stragglers from before the
 //! jump still use the one before it.
 //!
-//! Invariant: within a track of pictures or sound, times that leave here strictly increase, by at least [`STEP_MIN`].
+//! Invariant: within a track of pictures or sound, times that leave here strictly increase, by at least [`STEP_MIN`], from
+//! zero at the earliest.
 //! Units: [`Timestamp`], microseconds.
 
 use crate::media::{Frame, Timestamp, TrackId, TrackKind};
@@ -91,7 +92,11 @@ impl Timeline {
         };
         let mut dts = raw + offset;
         match clock {
-            None => self.tracks.push(TrackClock { id: frame.track, last: dts, step: STEP_ASSUMED }),
+            None => {
+                // A track that leads the one that set the clock to zero; no wire form has times before that.
+                dts = dts.max(Timestamp::ZERO);
+                self.tracks.push(TrackClock { id: frame.track, last: dts, step: STEP_ASSUMED });
+            }
             Some(at) => {
                 let clock = &mut self.tracks[at];
                 if frame.track.kind == TrackKind::Data {
@@ -184,6 +189,14 @@ mod tests {
         let mut t = timeline();
         assert_eq!(place(&mut t, TrackId::VIDEO, 4_294_967_000), 0);
         assert_eq!(place(&mut t, TrackId::AUDIO, 4_294_967_010), 10);
+    }
+
+    #[test]
+    fn nothing_lies_before_zero() {
+        let mut t = timeline();
+        assert_eq!(place(&mut t, TrackId::VIDEO, 4_000_000), 0);
+        assert_eq!(place(&mut t, TrackId::AUDIO, 3_999_980), 0);
+        assert_eq!(place(&mut t, TrackId::AUDIO, 4_000_003), 3);
     }
 
     #[test]

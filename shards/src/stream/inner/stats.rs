@@ -1,0 +1,105 @@
+//! What an operator may want to know of a stream.
+
+use std::time::{Duration, Instant};
+
+use super::{super::reader::Reader, Inner};
+use crate::{
+    media::Timestamp,
+    stream::{Party, RenditionKind, Repairs, Scene},
+};
+
+/// Frames that were accepted and not passed on, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Pictures before the publisher's first keyframe.
+    pub before_key: u64,
+    /// Frames of a track that was never announced (or one track too many).
+    pub no_track: u64,
+    /// What the publisher's protocol could not make sense of.
+    pub malformed: u64,
+}
+
+/// A stream as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct StreamStats {
+    /// Who publishes.
+    pub publisher: Option<Party>,
+    /// Since when, in time of the shard's clock.
+    pub uptime: Duration,
+    /// What it consists of.
+    pub scene: Scene,
+    /// Frames received from all its publishers.
+    pub frames: u64,
+    /// Payload bytes received from all its publishers.
+    pub bytes_in: u64,
+    /// Payload bits a second from its publisher, over the last whole second or so.
+    pub bitrate: u64,
+    /// Bytes sent to all readers.
+    pub bytes_out: u64,
+    /// Readers of each rendition.
+    pub readers: Vec<(RenditionKind, usize)>,
+    /// Times that slow readers were overtaken.
+    pub skips: u64,
+    /// How far the slowest reader is behind, in media time.
+    pub lag: Timestamp,
+    /// Payload bytes in the cache of pictures.
+    pub gop_bytes: usize,
+    /// Groups that outgrew the cache.
+    pub gop_overflows: u64,
+    /// Repaired times.
+    pub repairs: Repairs,
+    /// What was not passed on.
+    pub dropped: Dropped,
+}
+
+/// How fast bytes come in.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    mark: Option<(Instant, u64)>,
+    bits_per_second: u64,
+}
+
+impl Rate {
+    pub(super) fn tick(&mut self, bytes: u64, now: Instant) {
+        let (since, before) = *self.mark.get_or_insert((now, bytes));
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= Duration::from_secs(1) {
+            self.bits_per_second = ((bytes - before) as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            self.mark = Some((now, bytes));
+        }
+    }
+}
+
+impl Inner {
+    pub(in crate::stream) fn stats(&self, now: Instant) -> StreamStats {
+        let mut stats = StreamStats {
+            publisher: self.seat.as_ref().map(|seat| seat.party.clone()),
+            uptime: self
+                .seat
+                .as_ref()
+                .map_or(Duration::ZERO, |seat| now.saturating_duration_since(seat.since)),
+            scene: self.scene.clone(),
+            frames: self.frames,
+            bytes_in: self.bytes_in,
+            bitrate: self.rate.bits_per_second,
+            bytes_out: self.past.1,
+            readers: Vec::new(),
+            skips: self.past.0,
+            lag: Timestamp::ZERO,
+            gop_bytes: self.gop.bytes(),
+            gop_overflows: self.gop.overflows(),
+            repairs: self.timeline.repairs(),
+            dropped: self.dropped,
+        };
+        for (rendition, _) in &self.renditions {
+            let own = rendition.stats();
+            stats.bytes_out += own.sent;
+            stats.skips += own.skips;
+            stats.readers.push((rendition.kind, rendition.len()));
+            for cursor in rendition.readers().filter_map(Reader::cursor) {
+                stats.lag = stats.lag.max(rendition.ring().lag(cursor));
+            }
+        }
+        stats
+    }
+}
