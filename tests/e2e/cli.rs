@@ -46,7 +46,13 @@ fn a_mistake_is_told_with_file_line_key_and_what_is_allowed() {
         ("range", "# a comment\nhttpflv:\n  port: 70000\n", 3, "httpflv.port", "65535"),
         ("word", "publish:\n  takeover: maybe\n", 2, "publish.takeover", "replace"),
         ("type", "rtmp:\n  enable: sure\n", 2, "rtmp.enable", "true"),
-        ("contradiction", "delivery:\n  queue_bytes_max: 1MiB\n", 2, "delivery.queue_bytes_max", "16MiB"),
+        (
+            "contradiction",
+            "delivery:\n  queue_bytes_max: 1MiB\n",
+            2,
+            "delivery.queue_bytes_max",
+            "limits.message_bytes_max",
+        ),
     ];
     for (name, yaml, line, key, allowed) in stories {
         let (status, text, path) = check(name, yaml);

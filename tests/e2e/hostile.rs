@@ -36,8 +36,8 @@ impl Witness {
 
     /// Nobody missed anything, nothing is left over.
     fn conclude(self, mut server: Server) {
+        Player::wait_all_more(&self.players, 40);
         for player in &self.players {
-            player.wait_more(40);
             let rounds = 1 + player.newest().unwrap_or(0) as usize / self.fixture.duration() as usize;
             compare::played(
                 &format!("{:?} witness", player.path()),

@@ -56,6 +56,12 @@ pub fn split(key: &str) -> (&str, &str) {
     key.rsplit_once('/').expect("keys have an app and a name")
 }
 
+/// Percent-encodes what may not stand in a path or query.
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
 impl Player {
     /// Connects and asks for the stream; whatever comes then is taken by a thread.
     ///
@@ -74,8 +80,8 @@ impl Player {
         let (app, name, key) = (app.to_owned(), name.to_owned(), key.to_owned());
         let shared = Arc::clone(&state);
         let target = match path {
-            Path::WsPlay => format!("/play?app={app}&stream={name}"),
-            _ => format!("/{key}.flv"),
+            Path::WsPlay => format!("/play?app={}&stream={}", escape(&app), escape(&name)),
+            _ => format!("/{}.flv", escape(&key)),
         };
         let thread = thread::spawn(move || {
             let run = AssertUnwindSafe(|| match path {
@@ -158,6 +164,14 @@ impl Player {
     pub fn wait_more(&self, count: usize) {
         let have = self.count();
         self.wait(&format!("{count} more units than {have}"), |player| player.count() >= have + count);
+    }
+
+    /// Waits until each of `players` has `count` media units more than now, all of them at once.
+    pub fn wait_all_more<'a>(players: impl IntoIterator<Item = &'a Self>, count: usize) {
+        let have: Vec<(&Self, usize)> = players.into_iter().map(|player| (player, player.count())).collect();
+        for (player, have) in have {
+            player.wait(&format!("{count} more units than {have}"), |player| player.count() >= have + count);
+        }
     }
 
     /// Waits until it has a picture (a keyframe) or, of an audio-only stream, sound.
