@@ -101,7 +101,7 @@ function showStreams() {
 }
 
 function describe(stream) {
-  const tracks = stream.tracks || [];
+  const tracks = (stream.tracks || []).filter(({ kind }) => kind !== 'data');
   const size = tracks.find(({ width }) => width);
   const parts = [tracks.map(({ codec }) => codec).join(' + ') || 'no tracks yet'];
   if (size) parts.unshift(`${size.width}×${size.height}`);

@@ -114,10 +114,10 @@ export class LivePlayer extends EventTarget {
     if (blocked) return this.say('failed', blocked);
     const { key, protocol } = this.wish;
     const tracks = this.entry(key)?.tracks || [];
-    const strange = tracks.filter(({ kind, mime }) => kind === 'video' && mime && !MediaSource.isTypeSupported(`video/mp4; codecs="${mime}"`));
-    if (strange.length) {
-      const codecs = strange.map(({ codec }) => codec).join(' and ');
-      return this.say('failed', `This browser cannot decode ${codecs}, which ${key} is sent in. Try another browser, or a player as below.`);
+    // The first picture track is the one that FLV carries.
+    const picture = tracks.find(({ kind }) => kind === 'video');
+    if (picture?.mime && !MediaSource.isTypeSupported(`video/mp4; codecs="${picture.mime}"`)) {
+      return this.say('failed', `This browser cannot decode ${picture.codec}, which ${key} is sent in. Try another browser, or a player as below.`);
     }
     const kinds = new Set(tracks.map(({ kind }) => kind));
     const source = { type: 'flv', isLive: true, url: this.urlOf(key, protocol) };

@@ -1,11 +1,17 @@
 //! A picture in memory, planar YUV 4:2:0 (BT.709, limited range), and the few ways of drawing on it.
 //!
-//! Every soft shape is a coverage between 0 and 1 at the middle of a pixel, blended over what is there. Nothing drawn
-//! outside the picture is an error: it is cut off. Units are pixels, from the upper left corner.
+//! Drawing is in units of a sheet of [`SHEET`] that is laid over the middle of the picture, as large as fits: what is
+//! drawn looks alike at every size. A soft shape is a distance to its edge, blended by how much of each pixel it covers.
+//! Nothing drawn outside the picture is an error: it is cut off.
+
+use std::ops::Range;
 
 use openh264::formats::YUVSource;
 
 use super::font;
+
+/// Width and height of the sheet, in its units.
+pub const SHEET: (f32, f32) = (640.0, 360.0);
 
 /// One colour as the encoder wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +44,20 @@ impl Colour {
     }
 }
 
-/// A rectangle of pixels; may reach out of the picture.
+/// A rectangle in units of the sheet; may reach out of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Area {
-    pub x: i32,
-    pub y: i32,
-    pub width: i32,
-    pub height: i32,
+    pub x: f32,
+    pub y: f32,
+    pub width: f32,
+    pub height: f32,
 }
 
 impl Area {
-    /// The pixels that a shape of `reach` around a segment may touch.
-    pub fn around(from: (f32, f32), to: (f32, f32), reach: f32) -> Self {
-        let (left, right) = (from.0.min(to.0) - reach, from.0.max(to.0) + reach);
-        let (top, bottom) = (from.1.min(to.1) - reach, from.1.max(to.1) + reach);
-        let (x, y) = (left.floor() as i32, top.floor() as i32);
-        Self { x, y, width: right.ceil() as i32 - x, height: bottom.ceil() as i32 - y }
+    /// What a shape of `reach` around a segment may touch.
+    fn around(from: (f32, f32), to: (f32, f32), reach: f32) -> Self {
+        let (x, y) = (from.0.min(to.0) - reach, from.1.min(to.1) - reach);
+        Self { x, y, width: from.0.max(to.0) + reach - x, height: from.1.max(to.1) + reach - y }
     }
 }
 
@@ -62,14 +66,15 @@ impl Area {
 pub struct Mask {
     width: usize,
     coverage: Vec<u8>,
-    /// Pixels from this letter's left edge to the next one's.
+    /// From this letter's left edge to the next one's, in units of the sheet.
     pub advance: f32,
 }
 
 impl Mask {
-    /// One letter with `scale` pixels to a font cell and strokes of `weight` cells.
-    pub fn letter(letter: char, scale: f32, weight: f32) -> Self {
+    /// One letter for `canvas`, with `size` units to a font cell and strokes of `weight` cells.
+    pub fn letter(canvas: &Canvas, letter: char, size: f32, weight: f32) -> Self {
         let glyph = font::Glyph::of(letter);
+        let scale = size * canvas.scale;
         let (width, height) =
             ((glyph.advance() * scale).ceil() as usize, (font::HEIGHT * scale).ceil() as usize);
         let mut coverage = Vec::with_capacity(width * height);
@@ -79,7 +84,7 @@ impl Mask {
                 coverage.push(to_alpha((weight / 2.0 - distance) * scale + 0.5) as u8);
             }
         }
-        Self { width, coverage, advance: glyph.advance() * scale }
+        Self { width, coverage, advance: glyph.advance() * size }
     }
 }
 
@@ -91,19 +96,21 @@ pub struct Canvas {
     luma: Vec<u8>,
     /// U, then V: a quarter of the luma each.
     chroma: [Vec<u8>; 2],
+    /// Pixels to a unit of the sheet.
+    scale: f32,
+    /// Where the sheet's upper left corner lies, in pixels.
+    corner: (f32, f32),
 }
 
 impl Canvas {
-    /// A picture of one colour; odd sizes are rounded down to even ones.
+    /// A picture of one colour, in pixels; odd sizes are rounded down to even ones.
     pub fn new(width: usize, height: usize, colour: Colour) -> Self {
         let (width, height) = (width & !1, height & !1);
         let (pixels, quarter) = (width * height, width * height / 4);
-        Self {
-            width,
-            height,
-            luma: vec![colour.y; pixels],
-            chroma: [vec![colour.u; quarter], vec![colour.v; quarter]],
-        }
+        let scale = (width as f32 / SHEET.0).min(height as f32 / SHEET.1);
+        let corner = ((width as f32 - SHEET.0 * scale) / 2.0, (height as f32 - SHEET.1 * scale) / 2.0);
+        let chroma = [vec![colour.u; quarter], vec![colour.v; quarter]];
+        Self { width, height, luma: vec![colour.y; pixels], chroma, scale, corner }
     }
 
     /// Takes over another picture, which must have the same size.
@@ -114,11 +121,10 @@ impl Canvas {
         }
     }
 
-    /// Fills a rectangle whose edges are even.
+    /// Fills a rectangle; its edges go to the nearest even pixels, so that neighbours meet.
     pub fn fill(&mut self, area: Area, colour: Colour) {
-        let Some((columns, rows)) = self.cut(area) else {
-            return;
-        };
+        let even = |pixels: f32| (pixels / 2.0).round() * 2.0;
+        let Some((columns, rows)) = self.pixels(area, even, even) else { return };
         for line in self.luma.chunks_exact_mut(self.width).take(rows.end).skip(rows.start) {
             line[columns.clone()].fill(colour.y);
         }
@@ -130,15 +136,15 @@ impl Canvas {
         }
     }
 
-    /// Blends `colour` over each pixel of `area` as far as `coverage` says for the pixel's middle.
-    pub fn shade(&mut self, area: Area, colour: Colour, coverage: impl Fn(f32, f32) -> f32) {
-        let Some((columns, rows)) = self.cut(area) else {
-            return;
-        };
+    /// Blends `colour` over what lies inside a shape: `depth` says how far inside its edge a point is, in units;
+    /// negative outside.
+    pub fn shade(&mut self, area: Area, colour: Colour, depth: impl Fn(f32, f32) -> f32) {
+        let Some((columns, rows)) = self.pixels(area, f32::floor, f32::ceil) else { return };
         for row in rows {
+            let y = (row as f32 + 0.5 - self.corner.1) / self.scale;
             for column in columns.clone() {
-                let alpha = to_alpha(coverage(column as f32 + 0.5, row as f32 + 0.5));
-                self.dot(column, row, colour, alpha);
+                let x = (column as f32 + 0.5 - self.corner.0) / self.scale;
+                self.dot(column, row, colour, to_alpha(depth(x, y) * self.scale + 0.5));
             }
         }
     }
@@ -146,9 +152,8 @@ impl Canvas {
     /// A line with round ends.
     pub fn line(&mut self, from: (f32, f32), to: (f32, f32), thickness: f32, colour: Colour) {
         let radius = thickness / 2.0;
-        self.shade(Area::around(from, to, radius + 1.0), colour, |x, y| {
-            radius + 0.5 - font::to_segment((x, y), from, to)
-        });
+        let area = Area::around(from, to, radius + 1.0 / self.scale);
+        self.shade(area, colour, |x, y| radius - font::to_segment((x, y), from, to));
     }
 
     /// A disc.
@@ -156,13 +161,15 @@ impl Canvas {
         self.line(middle, middle, radius * 2.0, colour);
     }
 
-    /// Stamps a mask with its upper left corner at `x`, `y`.
-    pub fn stamp(&mut self, x: i32, y: i32, mask: &Mask, colour: Colour) {
+    /// Stamps a mask with its upper left corner at the pixel nearest to `x`, `y`.
+    pub fn stamp(&mut self, x: f32, y: f32, mask: &Mask, colour: Colour) {
         if mask.width == 0 {
             return;
         }
-        for (row, line) in (y..).zip(mask.coverage.chunks_exact(mask.width)) {
-            for (column, &alpha) in (x..).zip(line) {
+        let left = (x * self.scale + self.corner.0).round() as i32;
+        let top = (y * self.scale + self.corner.1).round() as i32;
+        for (row, line) in (top..).zip(mask.coverage.chunks_exact(mask.width)) {
+            for (column, &alpha) in (left..).zip(line) {
                 if let (Ok(column), Ok(row)) = (usize::try_from(column), usize::try_from(row))
                     && column < self.width
                     && row < self.height
@@ -176,7 +183,7 @@ impl Canvas {
     /// Mean luma of a rectangle, 16 to 235; what a test looks at.
     #[cfg(test)]
     pub fn brightness(&self, area: Area) -> f32 {
-        let (columns, rows) = self.cut(area).expect("an area inside the picture");
+        let (columns, rows) = self.pixels(area, f32::floor, f32::ceil).expect("an area inside the picture");
         let (mut sum, count) = (0, columns.len() * rows.len());
         for row in rows {
             sum += self.luma[row * self.width..][columns.clone()].iter().map(|&y| u64::from(y)).sum::<u64>();
@@ -199,14 +206,21 @@ impl Canvas {
         }
     }
 
-    /// The part of `area` inside the picture, as columns and rows.
-    fn cut(&self, area: Area) -> Option<(std::ops::Range<usize>, std::ops::Range<usize>)> {
-        let cut = |from: i32, len: i32, max: usize| {
-            let end = usize::try_from(from.saturating_add(len)).unwrap_or(0).min(max);
-            let start = usize::try_from(from).unwrap_or(0).min(end);
+    /// The pixels of `area` inside the picture, as columns and rows; `low` and `high` round the edges.
+    fn pixels(
+        &self,
+        area: Area,
+        low: impl Fn(f32) -> f32,
+        high: impl Fn(f32) -> f32,
+    ) -> Option<(Range<usize>, Range<usize>)> {
+        let cut = |from: f32, len: f32, corner: f32, max: usize| {
+            // A float beyond what an integer holds becomes its nearest.
+            let end = (high((from + len) * self.scale + corner) as usize).min(max);
+            let start = (low(from * self.scale + corner) as usize).min(end);
             (start < end).then_some(start..end)
         };
-        Some((cut(area.x, area.width, self.width)?, cut(area.y, area.height, self.height)?))
+        let columns = cut(area.x, area.width, self.corner.0, self.width)?;
+        Some((columns, cut(area.y, area.height, self.corner.1, self.height)?))
     }
 }
 
@@ -256,22 +270,35 @@ mod tests {
 
     #[test]
     fn what_is_drawn_outside_is_cut_off() {
-        let mut canvas = Canvas::new(32, 16, Colour::rgb(0));
+        let mut canvas = Canvas::new(640, 360, Colour::rgb(0));
         let white = Colour::rgb(0xFFFFFF);
-        canvas.fill(Area { x: -10, y: -10, width: 12, height: 12 }, white);
-        canvas.fill(Area { x: 30, y: 14, width: 100, height: i32::MAX }, white);
-        canvas.fill(Area { x: 100, y: 100, width: 10, height: 10 }, white);
-        canvas.disc((-3.0, 40.0), 8.0, white);
-        canvas.stamp(28, 12, &Mask::letter('W', 3.0, 1.0), white);
-        canvas.stamp(-9, -9, &Mask::letter('W', 3.0, 1.0), white);
-        assert!(canvas.brightness(Area { x: 0, y: 0, width: 2, height: 2 }) > 200.0);
-        assert_eq!(canvas.brightness(Area { x: 12, y: 4, width: 8, height: 4 }), 16.0);
+        let area = |x: f32, y: f32, width: f32, height: f32| Area { x, y, width, height };
+        canvas.fill(area(-10.0, -10.0, 12.0, 12.0), white);
+        canvas.fill(area(638.0, 358.0, 100.0, f32::MAX), white);
+        canvas.fill(area(1_000.0, 100.0, 10.0, 10.0), white);
+        canvas.disc((-3.0, 400.0), 8.0, white);
+        canvas.stamp(638.0, 355.0, &Mask::letter(&canvas, 'W', 3.0, 1.0), white);
+        canvas.stamp(-9.0, -9.0, &Mask::letter(&canvas, 'W', 3.0, 1.0), white);
+        assert!(canvas.brightness(area(0.0, 0.0, 2.0, 2.0)) > 200.0);
+        assert_eq!(canvas.brightness(area(20.0, 4.0, 600.0, 340.0)), 16.0);
+    }
+
+    #[test]
+    fn the_sheet_lies_in_the_middle_at_every_size() {
+        for (width, height) in [(640, 360), (64, 64), (1_920, 1_080), (360, 640), (101, 77)] {
+            let mut canvas = Canvas::new(width, height, Colour::rgb(0));
+            canvas.disc((320.0, 180.0), 90.0, Colour::rgb(0xFFFFFF));
+            let at = |x: usize, y: usize| canvas.luma[y.min(canvas.height - 1) * canvas.width + x];
+            assert_eq!(at(canvas.width / 2, canvas.height / 2), 235, "{width}x{height}");
+            assert_eq!((at(0, 0), at(canvas.width - 1, canvas.height - 1)), (16, 16), "{width}x{height}");
+        }
     }
 
     #[test]
     fn a_letter_is_drawn_at_every_size() {
+        let canvas = Canvas::new(640, 360, Colour::rgb(0));
         for scale in [1.0, 1.5, 2.0, 7.0] {
-            let mask = Mask::letter('E', scale, 1.0);
+            let mask = Mask::letter(&canvas, 'E', scale, 1.0);
             let inked = mask.coverage.iter().filter(|&&alpha| alpha > 127).count() as f32;
             let cells = inked / (scale * scale);
             assert!((12.0..24.0).contains(&cells), "{cells} cells at {scale}");

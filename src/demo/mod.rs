@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use picture::Design;
 use shards::media::StreamKey;
 
 pub use publish::PublishError;
@@ -33,13 +34,26 @@ pub struct Options {
     pub server: SocketAddr,
     /// The stream's name.
     pub key: StreamKey,
+    /// Pixels; taken as an even number.
+    pub width: u32,
+    /// Pixels; taken as an even number.
+    pub height: u32,
+    /// Pictures a second, 1 to 60.
+    pub frame_rate: u32,
 }
 
 impl Options {
-    /// `live/demo` on this machine's `port`.
+    /// `live/demo` in 640x360 at 30 pictures a second, on this machine's `port`.
     pub fn local(port: u16) -> Self {
         let key = StreamKey::new("live", "demo").expect("a valid key");
-        Self { server: (Ipv4Addr::LOCALHOST, port).into(), key }
+        Self { server: (Ipv4Addr::LOCALHOST, port).into(), key, width: 640, height: 360, frame_rate: 30 }
+    }
+
+    /// What to draw. Sizes below an encoder's smallest picture are raised to it.
+    fn design(&self) -> Design {
+        let even = |pixels: u32| pixels.max(16) & !1;
+        let (width, height) = (even(self.width), even(self.height));
+        Design { name: self.key.to_string(), width, height, rate: self.frame_rate.clamp(1, 60) }
     }
 }
 

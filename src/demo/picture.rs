@@ -1,49 +1,78 @@
 //! The demo's moving test picture: a running clock, a dial that flashes at each full second, a wave and colour bars.
 //!
 //! What never changes is drawn once, as the plate; each picture is a copy of it with the moving parts on top. A picture
-//! is a function of its [`WallTick`] alone, so the flash falls exactly on the second. Units: pixels; ticks of
-//! [`FPS`] a second since 1970 (UTC).
+//! is a function of its [`WallTick`] alone, so the flash falls exactly on the second. Places are in units of the sheet
+//! that [`canvas`](super::canvas) lays over the picture.
 
 use std::{collections::HashMap, f32::consts::TAU};
 
-use super::canvas::{Area, Canvas, Colour, Mask};
+use super::canvas::{Area, Canvas, Colour, Mask, SHEET};
 
-/// Width in pixels.
-pub const WIDTH: usize = 640;
-/// Height in pixels.
-pub const HEIGHT: usize = 360;
-/// Pictures a second; it divides the sample rate, so that a tick is a whole number of samples.
-pub const FPS: i64 = 30;
-/// How many pictures of each second are lit: 100 ms, long enough to see on any screen.
-pub const FLASH_PICTURES: i64 = 3;
+/// What is drawn.
+#[derive(Clone, Debug)]
+pub struct Design {
+    /// The stream's name, told in the picture.
+    pub name: String,
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+    /// Pictures a second.
+    pub rate: u32,
+}
 
-/// A moment of the wall clock: pictures since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WallTick(pub i64);
+/// A moment of the wall clock: pictures since 1970 (UTC), and how many make a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallTick {
+    /// Pictures since 1970.
+    pub count: i64,
+    /// Pictures a second.
+    pub rate: u32,
+}
 
 impl WallTick {
     /// The last tick that is not after `micros`, microseconds since 1970.
-    pub fn from_micros(micros: i64) -> Self {
-        Self((i128::from(micros) * i128::from(FPS)).div_euclid(1_000_000) as i64)
+    pub fn from_micros(micros: i64, rate: u32) -> Self {
+        let rate = rate.max(1);
+        Self { count: (i128::from(micros) * i128::from(rate)).div_euclid(1_000_000) as i64, rate }
     }
 
-    /// Pictures since the full second, 0 to [`FPS`].
+    /// So many pictures later.
+    pub fn after(self, pictures: i64) -> Self {
+        Self { count: self.count.saturating_add(pictures), ..self }
+    }
+
+    /// Pictures since the full second, below the rate.
     pub fn phase(self) -> i64 {
-        self.0.rem_euclid(FPS)
+        self.count.rem_euclid(i64::from(self.rate))
     }
 
-    /// Whether this picture is lit.
+    /// Whether this picture is lit: the first 100 ms of each second are, long enough to see on any screen.
     pub fn flashes(self) -> bool {
-        self.phase() < FLASH_PICTURES
+        self.phase() * 10 < i64::from(self.rate)
+    }
+
+    /// How much of the second has passed, from 0 to 1.
+    fn part(self) -> f32 {
+        self.phase() as f32 / self.rate as f32
+    }
+
+    /// Seconds since the last time that `seconds` divided the clock's.
+    fn within(self, seconds: i64) -> f32 {
+        self.count.rem_euclid(seconds * i64::from(self.rate)) as f32 / self.rate as f32
     }
 
     /// `HH:MM:SS`, `.mmm` and `YYYY-MM-DD`.
     fn spell(self) -> (String, String, String) {
-        let seconds = self.0.div_euclid(FPS);
+        let seconds = self.count.div_euclid(i64::from(self.rate));
         let of_day = seconds.rem_euclid(86_400);
         let clock = format!("{:02}:{:02}:{:02}", of_day / 3_600, of_day / 60 % 60, of_day % 60);
         let (year, month, day) = civil(seconds.div_euclid(86_400));
-        (clock, format!(".{:03}", self.phase() * 1_000 / FPS), format!("{year:04}-{month:02}-{day:02}"))
+        (
+            clock,
+            format!(".{:03}", self.phase() * 1_000 / i64::from(self.rate)),
+            format!("{year:04}-{month:02}-{day:02}"),
+        )
     }
 }
 
@@ -69,14 +98,14 @@ const LIT: Colour = Colour::rgb(0xFFC247);
 
 /// The 75 % bars, as every test signal since the 1950s orders them.
 const BARS: [u32; 7] = [0xBFBFBF, 0xBFBF00, 0x00BFBF, 0x00BF00, 0xBF00BF, 0xBF0000, 0x0000BF];
-const BARS_Y: i32 = 288;
-const RAMP_Y: i32 = 336;
+const BARS_Y: f32 = 288.0;
+const RAMP_Y: f32 = 336.0;
 
 const MARGIN: f32 = 32.0;
 const DIAL: (f32, f32) = (550.0, 146.0);
 const DIAL_RADIUS: f32 = 46.0;
 /// The strip that the wave runs in.
-const WAVE: Area = Area { x: 0, y: 218, width: WIDTH as i32, height: 62 };
+const WAVE: Area = Area { x: 0.0, y: 218.0, width: SHEET.0, height: 62.0 };
 
 /// A size of letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +117,7 @@ enum Size {
 }
 
 impl Size {
-    /// Pixels to a font cell, and the strokes' weight in cells.
+    /// Units to a font cell, and the strokes' weight in cells.
     const fn scale(self) -> (f32, f32) {
         match self {
             Self::Small => (1.75, 0.95),
@@ -113,10 +142,10 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Draws the plate. `name` is the stream's.
-    pub fn new(name: &str) -> Self {
+    /// Draws the plate.
+    pub fn new(design: &Design) -> Self {
         let mut letters = Letters::default();
-        let plate = plate(name, &mut letters);
+        let plate = plate(design, &mut letters);
         Self { canvas: plate.clone(), plate, letters }
     }
 
@@ -138,14 +167,12 @@ impl Picture {
             &format!("frame {number:07}"),
         );
 
-        let part = tick.phase() as f32 / FPS as f32;
-        canvas.line((MARGIN + 2.0, 176.0), (MARGIN + 2.0 + 434.0 * part, 176.0), 4.0, ACCENT);
-        dial(canvas, tick, part);
-        wave(canvas, tick, part);
+        canvas.line((MARGIN + 2.0, 176.0), (MARGIN + 2.0 + 434.0 * tick.part(), 176.0), 4.0, ACCENT);
+        dial(canvas, tick);
+        wave(canvas, tick);
 
         // The marker crosses the grey ramp once in four seconds: uneven pacing shows here first.
-        let across = tick.0.rem_euclid(4 * FPS) as f32 / (4 * FPS) as f32;
-        let marker = (4.0 + across * (WIDTH as f32 - 8.0), (RAMP_Y + 12) as f32);
+        let marker = (8.0 + tick.within(4) / 4.0 * (SHEET.0 - 16.0), RAMP_Y + 12.0);
         canvas.disc(marker, 8.0, Colour::rgb(0x0B1020));
         canvas.disc(marker, 6.0, LIT);
         canvas
@@ -153,7 +180,8 @@ impl Picture {
 }
 
 /// A hand that turns once a second, and the flash.
-fn dial(canvas: &mut Canvas, tick: WallTick, part: f32) {
+fn dial(canvas: &mut Canvas, tick: WallTick) {
+    let part = tick.part();
     if tick.flashes() {
         canvas.disc(DIAL, DIAL_RADIUS - 5.0, LIT);
         frame(canvas, LIT);
@@ -177,24 +205,24 @@ fn dial(canvas: &mut Canvas, tick: WallTick, part: f32) {
     canvas.disc(DIAL, 6.0, hand_colour);
 }
 
-/// Four bars along the picture's edges.
+/// Four bars along the sheet's edges.
 fn frame(canvas: &mut Canvas, colour: Colour) {
-    let (width, height) = (WIDTH as i32, HEIGHT as i32);
-    canvas.fill(Area { x: 0, y: 0, width, height: 6 }, colour);
-    canvas.fill(Area { x: 0, y: height - 6, width, height: 6 }, colour);
-    canvas.fill(Area { x: 0, y: 0, width: 6, height }, colour);
-    canvas.fill(Area { x: width - 6, y: 0, width: 6, height }, colour);
+    let ((width, height), thick) = (SHEET, 6.0);
+    canvas.fill(Area { x: 0.0, y: 0.0, width, height: thick }, colour);
+    canvas.fill(Area { x: 0.0, y: height - thick, width, height: thick }, colour);
+    canvas.fill(Area { x: 0.0, y: 0.0, width: thick, height }, colour);
+    canvas.fill(Area { x: width - thick, y: 0.0, width: thick, height }, colour);
 }
 
 /// A ribbon that swells with the bell and calms down until the next one.
-fn wave(canvas: &mut Canvas, tick: WallTick, part: f32) {
-    let time = tick.0.rem_euclid(60 * FPS) as f32 / FPS as f32;
+fn wave(canvas: &mut Canvas, tick: WallTick) {
+    let (time, part) = (tick.within(60), tick.part());
     let swell = 6.0 + 20.0 * (-part * 4.0).exp() * (part * 30.0).min(1.0);
-    let middle = WAVE.y as f32 + WAVE.height as f32 / 2.0;
+    let middle = WAVE.y + WAVE.height / 2.0;
     for (shift, thickness, colour) in [(1.7, 1.6, VIOLET), (0.0, 2.6, ACCENT)] {
-        let line: Vec<f32> = (0..WIDTH)
+        let line: Vec<f32> = (0..=SHEET.0 as usize)
             .map(|x| {
-                let along = x as f32 / WIDTH as f32;
+                let along = x as f32 / SHEET.0;
                 let envelope = (TAU * 0.5 * along).sin();
                 let turn = 3.0 * along - 0.5 * time;
                 middle
@@ -206,23 +234,21 @@ fn wave(canvas: &mut Canvas, tick: WallTick, part: f32) {
             .collect();
         canvas.shade(WAVE, colour, |x, y| {
             let at = x as usize;
-            let Some(&here) = line.get(at) else {
-                return 0.0;
-            };
+            let (Some(here), Some(next)) = (line.get(at), line.get(at + 1)) else { return -1.0 };
             // A steep line is farther up and down than across: the slope evens its thickness out.
-            let slope = line.get(at + 1).map_or(0.0, |next| next - here);
-            thickness / 2.0 + 0.5 - (y - here).abs() / (1.0 + slope * slope).sqrt()
+            let slope = next - here;
+            thickness / 2.0 - (y - here - slope * x.fract()).abs() / (1.0 + slope * slope).sqrt()
         });
     }
 }
 
 /// Everything that stands still.
-fn plate(name: &str, letters: &mut Letters) -> Canvas {
+fn plate(design: &Design, letters: &mut Letters) -> Canvas {
     let (top, bottom) = (Colour::rgb(0x1A2440), Colour::rgb(0x0B1020));
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, bottom);
-    for y in (0..BARS_Y).step_by(2) {
-        let colour = top.mix(bottom, y as f32 / BARS_Y as f32);
-        canvas.fill(Area { x: 0, y, width: WIDTH as i32, height: 2 }, colour);
+    let mut canvas = Canvas::new(design.width as usize, design.height as usize, bottom);
+    for step in 0..144u8 {
+        let (y, height) = (f32::from(step) * 2.0, 2.0);
+        canvas.fill(Area { x: 0.0, y, width: SHEET.0, height }, top.mix(bottom, y / BARS_Y));
     }
 
     // The mark: three shards of one pane.
@@ -231,9 +257,9 @@ fn plate(name: &str, letters: &mut Letters) -> Canvas {
         canvas.line((x, 58.0 - 4.0 * index as f32), (x + 6.0, 34.0 + 4.0 * index as f32), 7.0, colour);
     }
     letters.write(&mut canvas, Hold::Left(84.0), 32.0, Size::Title, INK, "Shardcast");
-    let right = WIDTH as f32 - MARGIN;
-    letters.write(&mut canvas, Hold::Right(right), 32.0, Size::Small, INK, name);
-    let shape = format!("{WIDTH}x{HEIGHT} {FPS} fps H.264 + AAC");
+    let right = SHEET.0 - MARGIN;
+    letters.write(&mut canvas, Hold::Right(right), 32.0, Size::Small, INK, &design.name);
+    let shape = format!("{}x{} {} fps H.264 + AAC", design.width, design.height, design.rate);
     letters.write(&mut canvas, Hold::Right(right), 50.0, Size::Small, FAINT, &shape);
 
     canvas.line((MARGIN + 2.0, 176.0), (MARGIN + 436.0, 176.0), 4.0, EDGE);
@@ -250,16 +276,16 @@ fn plate(name: &str, letters: &mut Letters) -> Canvas {
         );
     }
 
-    let bar = |index: usize| (WIDTH * index / BARS.len()) as i32 & !1;
+    let strip = |canvas: &mut Canvas, index: usize, of: usize, (y, end): (f32, f32), rgb: u32| {
+        let width = SHEET.0 / of as f32;
+        canvas.fill(Area { x: index as f32 * width, y, width, height: end - y }, Colour::rgb(rgb));
+    };
     for (index, rgb) in BARS.into_iter().enumerate() {
-        let (x, next) = (bar(index), if index + 1 == BARS.len() { WIDTH as i32 } else { bar(index + 1) });
-        let area = Area { x, y: BARS_Y, width: next - x, height: RAMP_Y - BARS_Y };
-        canvas.fill(area, Colour::rgb(rgb));
+        strip(&mut canvas, index, BARS.len(), (BARS_Y, RAMP_Y), rgb);
     }
     // Thirty-two steps from black to white.
-    for step in 0..32u32 {
-        let area = Area { x: step as i32 * 20, y: RAMP_Y, width: 20, height: HEIGHT as i32 - RAMP_Y };
-        canvas.fill(area, Colour::rgb(step * 255 / 31 * 0x01_01_01));
+    for (index, step) in (0..32u32).enumerate() {
+        strip(&mut canvas, index, 32, (RAMP_Y, SHEET.1), step * 255 / 31 * 0x01_01_01);
     }
     canvas
 }
@@ -283,7 +309,8 @@ impl Letters {
     ) -> f32 {
         let (scale, weight) = size.scale();
         for letter in text.chars() {
-            self.masks.entry((letter, size)).or_insert_with(|| Mask::letter(letter, scale, weight));
+            let draw = || Mask::letter(canvas, letter, scale, weight);
+            self.masks.entry((letter, size)).or_insert_with(draw);
         }
         let letters = || text.chars().filter_map(|letter| self.masks.get(&(letter, size)));
         let mut x = match hold {
@@ -292,7 +319,7 @@ impl Letters {
             Hold::Right(right) => right + scale - letters().map(|mask| mask.advance).sum::<f32>(),
         };
         for mask in letters() {
-            canvas.stamp(x.round() as i32, y.round() as i32, mask, colour);
+            canvas.stamp(x, y, mask, colour);
             x += mask.advance;
         }
         x
@@ -305,11 +332,19 @@ mod tests {
 
     use super::*;
 
-    const DIAL_AREA: Area = Area { x: 520, y: 120, width: 60, height: 50 };
+    const DIAL_AREA: Area = Area { x: 520.0, y: 120.0, width: 60.0, height: 50.0 };
+
+    fn design(width: u32, height: u32, rate: u32) -> Design {
+        Design { name: "live/demo".to_owned(), width, height, rate }
+    }
+
+    fn tick(count: i64, rate: u32) -> WallTick {
+        WallTick { count, rate }
+    }
 
     #[test]
     fn the_clock_is_spelled_as_a_calendar_would() {
-        let spell = |seconds: i64, phase: i64| WallTick(seconds * FPS + phase).spell();
+        let spell = |seconds: i64, phase: i64| tick(seconds * 30 + phase, 30).spell();
         let words = |clock: &str, fraction: &str, date: &str| (clock.into(), fraction.into(), date.into());
         assert_eq!(spell(0, 0), words("00:00:00", ".000", "1970-01-01"));
         assert_eq!(spell(951_782_399, 29), words("23:59:59", ".966", "2000-02-28"));
@@ -319,22 +354,25 @@ mod tests {
 
     #[test]
     fn the_dial_flashes_with_the_full_second_and_only_then() {
-        let mut picture = Picture::new("live/demo");
-        for phase in 0..FPS {
-            let tick = WallTick(1_000 * FPS + phase);
-            let lit = picture.draw(tick, 0).brightness(DIAL_AREA) > 100.0;
-            assert_eq!(lit, phase < FLASH_PICTURES, "picture {phase} of the second");
+        for (width, height, rate, lit_pictures) in [(640, 360, 30, 3), (1_280, 720, 25, 3), (320, 180, 60, 6)]
+        {
+            let mut picture = Picture::new(&design(width, height, rate));
+            for phase in 0..i64::from(rate) {
+                let tick = tick(1_000 * i64::from(rate) + phase, rate);
+                let lit = picture.draw(tick, 0).brightness(DIAL_AREA) > 100.0;
+                assert_eq!(lit, phase < lit_pictures, "picture {phase} of the second at {rate}");
+            }
         }
-        assert_eq!(WallTick::from_micros(999_999).phase(), 29);
-        assert!(WallTick::from_micros(1_000_000).flashes());
+        assert_eq!(WallTick::from_micros(999_999, 30).phase(), 29);
+        assert!(WallTick::from_micros(1_000_000, 30).flashes());
     }
 
     #[test]
     fn each_picture_differs_from_the_one_before() {
-        let mut picture = Picture::new("live/demo");
+        let mut picture = Picture::new(&design(640, 360, 30));
         let mut last = Vec::new();
         for number in 0..90 {
-            let luma = picture.draw(WallTick(7 * FPS + number), number as u64).y().to_vec();
+            let luma = picture.draw(tick(210 + number, 30), number as u64).y().to_vec();
             let moved = luma.iter().zip(&last).filter(|(now, then)| now != then).count();
             assert!(number == 0 || moved > 500, "picture {number}: only {moved} pixels moved");
             last = luma;
@@ -342,9 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn any_name_is_drawn() {
+    fn any_name_and_size_is_drawn() {
         for name in ["", "live/ünïcode", &"long/".repeat(100)] {
-            Picture::new(name).draw(WallTick(i64::MAX / 2), u64::MAX);
+            let named = Design { name: name.to_owned(), ..design(64, 64, 1) };
+            Picture::new(&named).draw(tick(i64::MAX / 2, 1), u64::MAX);
+        }
+        for (width, height) in [(64, 64), (66, 1_080), (1_920, 64), (2, 2), (0, 0)] {
+            Picture::new(&design(width, height, 60)).draw(tick(59, 60), 0);
         }
     }
 }

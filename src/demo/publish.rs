@@ -14,8 +14,8 @@ use shards::media::{Frame, Timestamp, Track, TrackKind};
 
 use super::{
     Options, Stop,
-    picture::{FPS, HEIGHT, WIDTH, WallTick},
-    source::{AUDIO_BITS_PER_SECOND, Source, SourceError, VIDEO_BITS_PER_SECOND},
+    picture::{Design, WallTick},
+    source::{AUDIO_BITS_PER_SECOND, Source, SourceError},
     tone::SAMPLE_RATE,
 };
 use crate::protocols::{
@@ -65,9 +65,10 @@ pub enum PublishError {
 pub(super) fn publish(options: &Options, stop: &Stop) -> Result<(), PublishError> {
     let Some(mut connection) = Connection::open(options, stop)? else { return Ok(()) };
 
-    let (start, wall) = start_on_tick();
-    let mut source = Source::new(options.key.as_str(), wall)?;
-    connection.describe(source.tracks());
+    let design = options.design();
+    let (start, wall) = start_on_tick(design.rate);
+    let mut source = Source::new(&design, wall)?;
+    connection.describe(&design, source.tracks());
     tracing::info!(stream = %options.key, "the demo stream is live");
 
     let mut wall_checked = start;
@@ -84,7 +85,7 @@ pub(super) fn publish(options: &Options, stop: &Stop) -> Result<(), PublishError
         }
         if wall_checked.elapsed() >= WALL_CHECK {
             wall_checked = Instant::now();
-            source.set_wall(media_time(now), wall_tick().0);
+            source.set_wall(media_time(now), wall_tick(design.rate).0);
         }
         if let Some(frame) = source.next_frame()? {
             connection.frame(source.tracks(), &frame);
@@ -97,18 +98,19 @@ pub(super) fn publish(options: &Options, stop: &Stop) -> Result<(), PublishError
 }
 
 /// A moment just past, at which a tick of the wall clock fell, and the tick: pictures then leave on the ticks.
-fn start_on_tick() -> (Instant, WallTick) {
+fn start_on_tick(rate: u32) -> (Instant, WallTick) {
     let now = Instant::now();
-    let (tick, since) = wall_tick();
+    let (tick, since) = wall_tick(rate);
     (now.checked_sub(since).unwrap_or(now), tick)
 }
 
 /// The newest tick of the wall clock, and how long ago it fell.
-fn wall_tick() -> (WallTick, Duration) {
+fn wall_tick(rate: u32) -> (WallTick, Duration) {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let micros = unix.as_micros() as i64;
-    let tick = WallTick::from_micros(micros);
-    (tick, Duration::from_micros((micros - tick.0 * 1_000_000 / FPS).unsigned_abs()))
+    let tick = WallTick::from_micros(micros, rate);
+    let fell = tick.count * 1_000_000 / i64::from(tick.rate);
+    (tick, Duration::from_micros((micros - fell).unsigned_abs()))
 }
 
 fn media_time(elapsed: Duration) -> Timestamp {
@@ -149,14 +151,13 @@ impl<'a> Connection<'a> {
     }
 
     /// What a player should know before the first frame.
-    fn describe(&mut self, tracks: &[Track]) {
+    fn describe(&mut self, design: &Design, tracks: &[Track]) {
         let number = |value: u32| Value::from(f64::from(value));
         self.client.metadata(&amf0::object([
-            ("width", number(WIDTH as u32)),
-            ("height", number(HEIGHT as u32)),
-            ("framerate", number(FPS as u32)),
+            ("width", number(design.width)),
+            ("height", number(design.height)),
+            ("framerate", number(design.rate)),
             ("videocodecid", number(7)),
-            ("videodatarate", number(VIDEO_BITS_PER_SECOND / 1_000)),
             ("audiocodecid", number(10)),
             ("audiosamplerate", number(SAMPLE_RATE)),
             ("audiosamplesize", number(16)),

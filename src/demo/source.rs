@@ -15,7 +15,7 @@ use openh264::{
 };
 use shards::media::{Codec, Frame, FrameKind, Shape, Timestamp, Track, TrackId};
 
-use super::picture::{FPS, HEIGHT, Picture, WIDTH, WallTick};
+use super::picture::{Design, Picture, WallTick};
 use super::tone::{CHANNELS, SAMPLE_RATE, Tone};
 use crate::codecs::{
     h264::{self, unit_type},
@@ -24,17 +24,8 @@ use crate::codecs::{
 
 /// Samples of each channel in one AAC frame.
 pub const AAC_SAMPLES: usize = 1_024;
-/// Samples of each channel while one picture is shown.
-const SAMPLES_PER_TICK: i64 = SAMPLE_RATE as i64 / FPS;
-const _: () = assert!(SAMPLES_PER_TICK * FPS == SAMPLE_RATE as i64);
-
-/// About what the picture costs on the wire.
-pub const VIDEO_BITS_PER_SECOND: u32 = 600_000;
 /// What the sound costs on the wire.
 pub const AUDIO_BITS_PER_SECOND: u32 = 96_000;
-/// A keyframe each second, so that a joiner's GOP is short.
-const GOP_PICTURES: u32 = FPS as u32;
-
 /// Why there is no picture or no sound.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -67,16 +58,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source whose time zero is the wall tick `origin`; `name` is the stream's, for the picture.
+    /// A source whose time zero is the wall tick `origin`, which must tick at the design's rate.
     ///
     /// # Errors
     /// When an encoder does not start.
-    pub fn new(name: &str, origin: WallTick) -> Result<Self, SourceError> {
-        let mut video = Video::new(name)?;
+    pub fn new(design: &Design, origin: WallTick) -> Result<Self, SourceError> {
+        let mut video = Video::new(design)?;
         let audio = Audio::new(origin)?;
         let first = video.next(origin)?;
         let config = video.config.clone().ok_or(SourceError::NoParameterSets)?;
-        let size = Shape::Video { width: WIDTH as u32, height: HEIGHT as u32 };
+        let size = Shape::Video { width: design.width, height: design.height };
         let rate = Shape::Audio { sample_rate: SAMPLE_RATE, channels: CHANNELS as u8 };
         let tracks = [
             Track { id: TrackId::VIDEO, codec: Codec::H264, config, shape: size },
@@ -107,8 +98,7 @@ impl Source {
             return Ok(Some(first));
         }
         if self.video.due() <= self.audio.due() {
-            let tick = WallTick(self.origin.0 + self.video.number);
-            self.video.next(tick)
+            self.video.next(self.origin.after(self.video.number))
         } else {
             self.audio.next(self.origin)
         }
@@ -123,8 +113,8 @@ impl Source {
 
     /// Tells what the wall clock says at the time `now`; the clock shown follows when it is two pictures off or more.
     pub fn set_wall(&mut self, now: Timestamp, wall: WallTick) {
-        let origin = WallTick(wall.0 - now.micros() * FPS / 1_000_000);
-        if (origin.0 - self.origin.0).abs() >= 2 {
+        let origin = wall.after(-WallTick::from_micros(now.micros(), wall.rate).count);
+        if (origin.count - self.origin.count).abs() >= 2 {
             self.origin = origin;
         }
     }
@@ -133,6 +123,8 @@ impl Source {
 struct Video {
     encoder: Encoder,
     picture: Picture,
+    /// Pictures a second.
+    rate: u32,
     /// The next picture's.
     number: i64,
     /// `AVCDecoderConfigurationRecord`, known after the first picture.
@@ -140,7 +132,7 @@ struct Video {
 }
 
 impl Video {
-    fn new(name: &str) -> Result<Self, SourceError> {
+    fn new(design: &Design) -> Result<Self, SourceError> {
         let config = EncoderConfig::new()
             .profile(Profile::Baseline)
             .usage_type(UsageType::CameraVideoRealTime)
@@ -148,19 +140,20 @@ impl Video {
             // One quantiser for all: this picture never changes its nature, so its rate is steady without a control, and
             // the controls need to skip pictures.
             .rate_control_mode(RateControlMode::Off)
-            .max_frame_rate(FrameRate::from_hz(FPS as f32))
-            .intra_frame_period(IntraFramePeriod::from_num_frames(GOP_PICTURES))
+            .max_frame_rate(FrameRate::from_hz(design.rate as f32))
+            // A keyframe each second, so that a joiner's GOP is short.
+            .intra_frame_period(IntraFramePeriod::from_num_frames(design.rate))
             // A skipped picture would stop the clock; a cut within this picture is never a scene change.
             .skip_frames(false)
             .scene_change_detect(false)
             .num_threads(1)
             .vui(VuiConfig::bt709());
         let encoder = Encoder::with_api_config(OpenH264API::from_source(), config)?;
-        Ok(Self { encoder, picture: Picture::new(name), number: 0, config: None })
+        Ok(Self { encoder, picture: Picture::new(design), rate: design.rate, number: 0, config: None })
     }
 
     fn due(&self) -> Timestamp {
-        Timestamp::from_ticks(self.number, FPS as u32)
+        Timestamp::from_ticks(self.number, self.rate)
     }
 
     fn next(&mut self, tick: WallTick) -> Result<Option<Frame>, SourceError> {
@@ -185,7 +178,7 @@ impl Video {
     }
 
     fn skip_to(&mut self, now: Timestamp) {
-        let number = now.to_ticks(FPS as u32) + 1;
+        let number = now.to_ticks(self.rate) + 1;
         if number > self.number {
             self.number = number;
             self.encoder.force_intra_frame();
@@ -252,7 +245,8 @@ impl Audio {
     }
 
     fn encode(&mut self, origin: WallTick) -> Result<Bytes, SourceError> {
-        self.tone.read(origin.phase() * SAMPLES_PER_TICK + self.fed, &mut self.pcm);
+        let since_second = origin.phase() * i64::from(SAMPLE_RATE) / i64::from(origin.rate);
+        self.tone.read(since_second + self.fed, &mut self.pcm);
         let done = self.encoder.encode(&self.pcm, &mut self.coded)?;
         self.fed += (done.input_consumed / CHANNELS) as i64;
         Ok(Bytes::copy_from_slice(self.coded.get(..done.output_size).unwrap_or_default()))
