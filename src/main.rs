@@ -1,12 +1,13 @@
 //! The server's binary: arguments, configuration, shards, and the wait for the signal to end.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, net::Ipv4Addr, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
 use config::Config;
 use shardcast::{
     cli::{self, Cli, Prepared},
+    demo::{self, Demo},
     log, server,
 };
 use signal_hook::{
@@ -52,13 +53,36 @@ fn serve(config: &Config) -> anyhow::Result<usize> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT]).context("cannot wait for signals")?;
     let running = server::start(config)?;
     announce(config);
+    let demo = demo(config)?;
     let signal = signals.forever().next();
     tracing::info!(signal, "shutting down, within {}", config.shutdown.deadline);
+    drop(demo);
     running.stop().ask(config.shutdown.deadline.duration());
     let panics = running.join();
     tracing::info!("all connections are closed");
     drop(guard);
     Ok(panics)
+}
+
+/// Starts the demo stream if it is wanted; it publishes by RTMP like anybody else.
+fn demo(config: &Config) -> anyhow::Result<Option<Demo>> {
+    if !config.demo.enable {
+        return Ok(None);
+    }
+    anyhow::ensure!(config.rtmp.enable, "demo.enable needs rtmp.enable: the demo publishes by RTMP");
+    let ip = match config.rtmp.listen_ip {
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let key = config.demo.stream.parse().context("demo.stream")?;
+    let options = demo::Options {
+        server: (ip, config.rtmp.port).into(),
+        key,
+        width: config.demo.size.width,
+        height: config.demo.size.height,
+        frame_rate: config.demo.frame_rate,
+    };
+    Ok(Some(Demo::start(options).context("cannot start the demo stream")?))
 }
 
 /// Tells a person at the console what runs where.

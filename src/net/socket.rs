@@ -57,7 +57,7 @@ impl Socket {
         self.peer
     }
 
-    /// From here on the connection speaks TLS. `received` is what was read of it already.
+    /// From here on the connection speaks TLS. `received` is what was read of it already, and is plaintext afterwards.
     ///
     /// # Errors
     /// When the first record is no TLS.
@@ -67,8 +67,8 @@ impl Socket {
         received: &mut BytesMut,
     ) -> io::Result<()> {
         let mut tls = Tls::new(config)?;
-        tls.receive(received)?;
-        received.clear();
+        let cipher = received.split();
+        tls.receive(&cipher, received)?;
         self.tls = Some(RefCell::new(Box::new(tls)));
         Ok(())
     }
@@ -100,31 +100,22 @@ impl Socket {
     pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
-                if let Some(tls) = &self.tls {
-                    let mut tls = tls.borrow_mut();
-                    let read = tls.read(into)?;
-                    // A handshake has answers, and so has a close.
-                    self.flush_tls(cx, &mut tls)?;
-                    if read > 0 {
-                        return Poll::Ready(Ok(read));
-                    }
-                    if tls.is_closed() {
-                        return Poll::Ready(Ok(0));
-                    }
+                if self.tls.as_ref().is_some_and(|tls| tls.borrow().is_closed()) {
+                    return Poll::Ready(Ok(0));
                 }
                 let read = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, scratch))?;
-                match &self.tls {
-                    None => {
-                        into.extend_from_slice(&scratch[..read]);
-                        return Poll::Ready(Ok(read));
-                    }
-                    Some(_) if read == 0 => return Poll::Ready(Ok(0)),
-                    Some(tls) => {
-                        let mut tls = tls.borrow_mut();
-                        let outcome = tls.receive(&scratch[..read]);
-                        self.flush_tls(cx, &mut tls)?;
-                        outcome?;
-                    }
+                let Some(tls) = self.tls.as_ref().filter(|_| read > 0) else {
+                    into.extend_from_slice(&scratch[..read]);
+                    return Poll::Ready(Ok(read));
+                };
+                let mut tls = tls.borrow_mut();
+                let before = into.len();
+                let outcome = tls.receive(&scratch[..read], into);
+                // A handshake has answers, and so have mistakes.
+                self.flush_tls(cx, &mut tls)?;
+                outcome?;
+                if into.len() > before {
+                    return Poll::Ready(Ok(into.len() - before));
                 }
             }
         })

@@ -3,7 +3,7 @@
 //! Invariant: at most [`PLAIN_MAX`] bytes of plaintext are taken while ciphertext waits, so a slow peer holds little.
 
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io::{self, BufRead, IoSlice, Write},
     path::Path,
     sync::Arc,
 };
@@ -63,43 +63,30 @@ impl Tls {
         Ok(Self { connection, out: BytesMut::new(), closed: false })
     }
 
-    /// Takes ciphertext.
+    /// Takes ciphertext, and gives the plaintext to the end of `into`: little of either stays here.
     ///
     /// # Errors
-    /// When it is no TLS; the alert for the peer is ready to be sent then.
-    pub fn receive(&mut self, mut cipher: &[u8]) -> io::Result<()> {
-        while !cipher.is_empty() {
-            if self.connection.read_tls(&mut cipher)? == 0 {
-                break;
-            }
+    /// When it is no TLS; the alert for the peer is ready to be sent then. When the peer broke off without saying so.
+    pub fn receive(&mut self, mut cipher: &[u8], into: &mut BytesMut) -> io::Result<()> {
+        while !cipher.is_empty() && self.connection.read_tls(&mut cipher)? > 0 {
             let state = self.connection.process_new_packets();
             self.encrypt();
             match state {
                 Ok(state) => self.closed |= state.peer_has_closed(),
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
-        }
-        Ok(())
-    }
-
-    /// Gives plaintext to the end of `into`; how much.
-    ///
-    /// # Errors
-    /// When the peer broke off without saying so.
-    pub fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
-        let mut total = 0;
-        let mut buffer = [0; 4096];
-        loop {
-            match self.connection.reader().read(&mut buffer) {
-                Ok(0) => return Ok(total),
-                Ok(read) => {
-                    into.extend_from_slice(&buffer[..read]);
-                    total += read;
+            let mut reader = self.connection.reader();
+            // A buffer of the connection's own: what is taken by `consume` is what was copied.
+            while let Ok(plain) = reader.fill_buf() {
+                if plain.is_empty() {
+                    break;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
-                Err(error) => return Err(error),
+                into.extend_from_slice(plain);
+                let taken = plain.len();
+                reader.consume(taken);
             }
         }
+        Ok(())
     }
 
     /// Whether the peer said that nothing more comes.

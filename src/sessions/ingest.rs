@@ -71,7 +71,7 @@ impl Ingest {
         if let Err(error) = outcome {
             self.bad += 1;
             self.publisher.note_malformed()?;
-            if self.bad <= BAD_LOGGED || self.bad % 1_000 == 0 {
+            if self.bad <= BAD_LOGGED || self.bad.is_multiple_of(1_000) {
                 tracing::warn!(conn = %self.id, stream = %self.publisher.stream().key(),
                     "left out {kind:?} tag at {timestamp} ms (the {}th): {error}", self.bad);
             }
