@@ -138,10 +138,13 @@ impl Inner {
         }
         let fits = self.gop.push(&frame);
         if gathering {
-            if self.is_gathered(&frame) {
-                self.run();
+            if !self.is_gathered(&frame) {
+                return;
             }
-            return;
+            self.run();
+            if self.gop.is_open() {
+                return;
+            }
         }
         for (rendition, _) in &mut self.renditions {
             if admission == Admission::Opens {
@@ -258,6 +261,11 @@ impl Inner {
 
     pub(super) fn reader(&self, kind: RenditionKind, slot: usize) -> Option<&Reader> {
         self.renditions.iter().find(|(rendition, _)| rendition.kind == kind)?.0.reader(slot)
+    }
+
+    #[cfg(test)]
+    pub(super) fn ring(&self, kind: RenditionKind) -> Option<&super::Ring> {
+        Some(self.renditions.iter().find(|(rendition, _)| rendition.kind == kind)?.0.ring())
     }
 
     pub(super) fn viewers(&self) -> usize {

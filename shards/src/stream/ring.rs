@@ -96,6 +96,16 @@ impl Ring {
         self.bytes
     }
 
+    /// Batches held.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// The batch at `cursor`.
     pub fn read(&self, cursor: Cursor) -> Read<'_> {
         match cursor.0.checked_sub(self.first) {
