@@ -13,9 +13,15 @@ const EDGE_BEHIND = 0.4;
 
 const CONFIG = {
   enableStashBuffer: false,
+  // A joiner begins with the cached GOP, up to its length behind: playing a little faster catches up unheard, and only
+  // what is far behind (a tab that slept) jumps.
+  liveSync: true,
+  liveSyncMaxLatency: 0.8,
+  liveSyncTargetLatency: 0.4,
+  liveSyncPlaybackRate: 1.1,
   liveBufferLatencyChasing: true,
-  liveBufferLatencyMaxLatency: 1.5,
-  liveBufferLatencyMinRemain: 0.4,
+  liveBufferLatencyMaxLatency: 2.5,
+  liveBufferLatencyMinRemain: 0.5,
   lazyLoad: false,
   autoCleanupSourceBuffer: true,
   autoCleanupMaxBackwardDuration: 60,

@@ -2,7 +2,7 @@
 //!
 //! What never changes is drawn once, as the plate; each picture is a copy of it with the moving parts on top. A picture
 //! is a function of its [`WallTick`] alone, so the flash falls exactly on the second. Places are in units of the sheet
-//! that [`canvas`](super::canvas) lays over the picture.
+//! that the canvas lays over the picture.
 
 use std::{collections::HashMap, f32::consts::TAU};
 
