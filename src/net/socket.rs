@@ -100,8 +100,12 @@ impl Socket {
     pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
-                if self.tls.as_ref().is_some_and(|tls| tls.borrow().is_closed()) {
-                    return Poll::Ready(Ok(0));
+                if let Some(tls) = &self.tls {
+                    // A handshake has answers, and so have mistakes: they go before more is awaited.
+                    self.flush_tls(cx, &mut tls.borrow_mut())?;
+                    if tls.borrow().is_closed() {
+                        return Poll::Ready(Ok(0));
+                    }
                 }
                 let read = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, scratch))?;
                 let Some(tls) = self.tls.as_ref().filter(|_| read > 0) else {
@@ -110,10 +114,10 @@ impl Socket {
                 };
                 let mut tls = tls.borrow_mut();
                 let before = into.len();
-                let outcome = tls.receive(&scratch[..read], into);
-                // A handshake has answers, and so have mistakes.
-                self.flush_tls(cx, &mut tls)?;
-                outcome?;
+                if let Err(error) = tls.receive(&scratch[..read], into) {
+                    self.flush_tls(cx, &mut tls)?;
+                    return Poll::Ready(Err(error));
+                }
                 if into.len() > before {
                     return Poll::Ready(Ok(into.len() - before));
                 }

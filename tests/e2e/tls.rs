@@ -124,8 +124,8 @@ fn every_path_plays_over_tls_and_beside_it() {
     ] {
         let url = format!("{scheme}://{addr}/{KEY}{end}");
         let args = [
-            "-v", "error", "-nostdin", "-i", &url, "-t", "1", "-map", "0", "-c", "copy", "-f", "framemd5",
-            "-",
+            "-v", "error", "-nostdin", "-i", &url, "-t", "1", "-map", "0:v", "-map", "0:a", "-c", "copy",
+            "-f", "framemd5", "-",
         ];
         let seen = compare::packets(&Tool::start(program, args).succeed(SOON));
         assert_eq!(seen.codecs, codecs, "{program} {url}");
