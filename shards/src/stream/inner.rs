@@ -86,7 +86,7 @@ impl Inner {
         if appears && track.id == TrackId::VIDEO {
             // Groups that opened on sound alone are no start for pictures.
             self.forget_group();
-            self.pictures.appeared();
+            self.pictures.await_key();
         }
         self.change(Changed::Track(track));
     }
@@ -138,11 +138,15 @@ impl Inner {
         }
         let fits = self.gop.push(&frame);
         if gathering {
+            if !fits {
+                self.forget_group();
+            }
             if !self.is_gathered(&frame) {
                 return;
             }
             self.run();
-            if self.gop.is_open() {
+            // Renditions have it from the cache, or it is a picture whose keyframe nobody got.
+            if self.gop.is_open() || frame.is_video() {
                 return;
             }
         }
@@ -160,6 +164,10 @@ impl Inner {
     /// Nobody may start from the newest group any more.
     fn forget_group(&mut self) {
         self.gop.clear();
+        if matches!(self.phase, Phase::Gathering { .. }) {
+            // Its keyframe was in the cache and nowhere else.
+            self.pictures.await_key();
+        }
         for (rendition, _) in &mut self.renditions {
             rendition.forget_group();
         }

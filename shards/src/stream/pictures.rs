@@ -45,8 +45,8 @@ impl Pictures {
         *self = Self { awaiting_key: true, ..Self::default() };
     }
 
-    /// A track of pictures appeared in mid-stream.
-    pub(super) fn appeared(&mut self) {
+    /// What comes needs a keyframe first: pictures appeared, or nobody got the one that there was.
+    pub(super) fn await_key(&mut self) {
         self.awaiting_key = true;
         self.keyless_since = None;
     }

@@ -26,6 +26,11 @@ impl Subscriber {
         &self.stream
     }
 
+    /// Which rendition it reads.
+    pub fn kind(&self) -> RenditionKind {
+        self.kind
+    }
+
     /// Keeps the reader going while its peer is slow, and tells when to leave. Must be polled by the session's task whenever
     /// it wakes; while the peer keeps up, the stream's walk does the sending and this stays pending.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Leave> {

@@ -106,7 +106,7 @@ fn sound_goes_on_for_those_who_stayed_while_pictures_have_no_keyframe_yet() {
     publisher.inter(5);
     publisher.sound(20);
     house.pump();
-    assert_eq!(player.news(), "{<track video0 A><track audio0 S>}{<a 40 x>}{<a 60 x>}");
+    assert_eq!(player.news(), "{<meta -><track video0 A><track audio0 S>}{<a 40 x>}{<a 60 x>}");
     publisher.key(45);
     house.pump();
     assert_eq!(player.news(), "{<V 85 x>}");

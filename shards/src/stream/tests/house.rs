@@ -1,7 +1,7 @@
 //! What the stories are made of: a wire form of words, sinks that obey, and a stream with its pump and clock.
 //!
 //! The form: `<pre …>` tells the tracks, `<head …>` the parameter sets, a batch is `{…}` and holds `<V 40 x>` (a keyframe at
-//! 40 ms), `<v 80 x>`, `<a 20 x>`, `<d 20 x>`, `<track video0 B>` and `<meta m>`. A session's own words are `[…]`.
+//! 40 ms), `<v 80 x>`, `<a 20 x>`, `<d 20 x>`, `<track video0 B>` and `<meta m>` (`-` for none). A session's own words are `[…]`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,6 +30,8 @@ use crate::{
 pub struct Words {
     /// Sound alone goes into it.
     pub blind: bool,
+    /// Keeps all frames that it was given.
+    pub log: Option<Rc<RefCell<String>>>,
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -63,8 +65,8 @@ impl Mux for Words {
     }
 
     fn metadata(&mut self, scene: &Scene, _at: Timestamp, out: &mut BytesMut) {
-        let Some(Metadata(bytes)) = scene.metadata() else { return };
-        out.put_slice(format!("<meta {}>", text(bytes)).as_bytes());
+        let meta = scene.metadata().map_or("-", |Metadata(bytes)| text(bytes));
+        out.put_slice(format!("<meta {meta}>").as_bytes());
     }
 
     fn frame(&mut self, _track: &Track, frame: &Frame, out: &mut BytesMut) {
@@ -75,7 +77,11 @@ impl Mux for Words {
             (TrackKind::Audio, _) => 'a',
             (TrackKind::Data, _) => 'd',
         };
-        out.put_slice(format!("<{letter} {} {}>", frame.dts.millis(), text(&frame.payload)).as_bytes());
+        let unit = format!("<{letter} {} {}>", frame.dts.millis(), text(&frame.payload));
+        out.put_slice(unit.as_bytes());
+        if let Some(log) = &self.log {
+            log.borrow_mut().push_str(&unit);
+        }
     }
 
     fn seal(&mut self, out: &mut BytesMut) -> Bytes {
@@ -256,11 +262,18 @@ impl House {
 
     /// In a form that has no pictures.
     pub fn join_blind(&self) -> Player {
-        self.join_mux("blind", Words { blind: true }, usize::MAX, usize::MAX)
+        self.join_mux("blind", Words { blind: true, ..Words::default() }, usize::MAX, usize::MAX)
     }
 
     pub fn join_rendition(&self, kind: &'static str, room: usize, bite: usize) -> Player {
         self.join_mux(kind, Words::default(), room, bite)
+    }
+
+    /// In a form whose frames are kept in what comes back besides.
+    pub fn join_logged(&self) -> (Player, Rc<RefCell<String>>) {
+        let log = Rc::<RefCell<String>>::default();
+        let mux = Words { log: Some(Rc::clone(&log)), ..Words::default() };
+        (self.join_mux("logged", mux, usize::MAX, usize::MAX), log)
     }
 
     fn join_mux(&self, kind: &'static str, mux: Words, room: usize, bite: usize) -> Player {

@@ -44,7 +44,7 @@ fn a_publisher_that_returns_goes_on_on_the_same_connection() {
     house.pump();
     assert_eq!(
         player.news(),
-        "{<track video0 B><track audio0 T>}{<a 1080 x>}",
+        "{<meta -><track video0 B><track audio0 T>}{<a 1080 x>}",
         "sound goes on before the first keyframe"
     );
     publisher.sound(20);
