@@ -51,6 +51,7 @@ fn serve(config: &Config) -> anyhow::Result<usize> {
     log::report_panics();
     // Before the shards: signals that come while they start must not be lost.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT]).context("cannot wait for signals")?;
+    raise_descriptor_limit(config);
     let running = server::start(config)?;
     announce(config);
     let demo = demo(config)?;
@@ -62,6 +63,20 @@ fn serve(config: &Config) -> anyhow::Result<usize> {
     tracing::info!("all connections are closed");
     drop(guard);
     Ok(panics)
+}
+
+/// Makes room for the configured connections, as far as the system allows it.
+fn raise_descriptor_limit(config: &Config) {
+    // A connection has two while it moves to another shard; the rest is for rings, listeners and logs.
+    let wanted = u64::from(config.limits.connections) + 1_024;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(granted) if granted >= wanted => {}
+        Ok(granted) => tracing::warn!(
+            "the system allows {granted} descriptors, {wanted} are wanted for limits.connections={}: raise `ulimit -n`",
+            config.limits.connections
+        ),
+        Err(error) => tracing::warn!("cannot raise the limit of descriptors: {error}"),
+    }
 }
 
 /// Starts the demo stream if it is wanted; it publishes by RTMP like anybody else.

@@ -115,7 +115,10 @@ where
             Ok(handle) => handles.push(handle),
             Err(error) => {
                 stop.ask(Duration::ZERO);
-                return Err(io::Error::other(format!("shard {id} cannot start: {error}")));
+                return Err(io::Error::other(format!(
+                    "shard {id} cannot start: {error} (io_uring must be allowed: not forbidden by a container's \
+                     seccomp profile or kernel.io_uring_disabled, and at least 512 KiB of `ulimit -l`)"
+                )));
             }
         }
     }
