@@ -76,6 +76,9 @@ where
     S: Service,
     M: Fn(&Rc<Shard<S::Arrival>>) -> Rc<S> + Clone + Send + 'static,
 {
+    if options.cpus.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no CPU to run a shard on"));
+    }
     let placement = Placement::new(options.cpus.len());
     let stop = Arc::new(Stop::default());
     let (started, starts) = mpsc::channel::<Result<(), String>>();
@@ -107,6 +110,8 @@ where
             let well = outcome.is_ok();
             // The starter is gone only if it gave up already.
             let _ = started.send(outcome);
+            // A starter that waits for a shard that ended early must not wait for those that run.
+            drop(started);
             if well {
                 shard::run(shard, service, stopping).await;
             }
@@ -127,12 +132,19 @@ where
     for _ in 0..placement.shards() {
         let problem = match starts.recv() {
             Ok(Ok(())) => continue,
-            Ok(Err(problem)) => problem,
-            Err(_) => "a shard ended before it had started".to_owned(),
+            Ok(Err(problem)) => Some(problem),
+            // It had no chance to say why; its thread tells.
+            Err(_) => None,
         };
         running.stop.ask(Duration::ZERO);
-        running.join();
-        return Err(io::Error::other(problem));
+        let errors = running.handles.into_iter().filter_map(|handle| handle.join().err());
+        let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
+        return Err(io::Error::other(problem.unwrap_or_else(|| {
+            format!(
+                "a shard ended before it had started: {}",
+                errors.first().map_or("no reason", |first| first)
+            )
+        })));
     }
     Ok(running)
 }
@@ -148,3 +160,6 @@ fn builder(id: ShardId, cpu: usize) -> LocalExecutorBuilder {
         // Each idle socket keeps one poll in the ring; submissions come in bursts when many join at once.
         .ring_depth(1_024)
 }
+
+#[cfg(test)]
+mod tests;

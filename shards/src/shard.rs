@@ -198,3 +198,71 @@ pub(crate) async fn run<S: Service>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use glommio::LocalExecutorBuilder;
+
+    use super::*;
+    use crate::{
+        media::{FrameKind, TrackId},
+        stream::{Publisher, tests::house::*},
+    };
+
+    /// What a player has got a while after `act`, in a stream that lets frames gather for ten seconds.
+    fn after(act: fn(&House) -> Option<Publisher>) -> String {
+        let executor =
+            LocalExecutorBuilder::default().io_memory(1 << 20).preempt_timer(Duration::from_millis(2));
+        let story = executor.spawn(move || async move {
+            let house = house_with(|options| {
+                options.coalesce = Duration::from_secs(10);
+                options.batch_bytes_max = 50;
+            });
+            let player = house.join();
+            let ended = Rc::new(Cell::new(false));
+            let (stream, end) = (Rc::clone(&house.stream), Rc::clone(&ended));
+            let pumping = async move {
+                pump(stream, Rc::default()).await;
+                end.set(true);
+            };
+            spawn(pumping, |panic| panic!("{panic}"));
+            let _seated = act(&house);
+            timer::sleep(Duration::from_millis(100)).await;
+            let news = player.news();
+            house.stream.close();
+            timer::sleep(Duration::from_millis(100)).await;
+            assert!(ended.get(), "a stream that is over needs no pump");
+            ready(news).await
+        });
+        story.expect("an executor").join().expect("no panic")
+    }
+
+    #[test]
+    fn a_pump_lets_frames_gather() {
+        let got = after(|house| {
+            let publisher = house.publish_av();
+            publisher.key(0);
+            publisher.inter(40);
+            Some(publisher)
+        });
+        assert_eq!(got, "");
+    }
+
+    #[test]
+    fn a_pump_makes_haste_when_a_batch_is_large_or_a_publisher_goes() {
+        let got = after(|house| {
+            let publisher = house.publish_av();
+            publisher.key(0);
+            publisher.push(TrackId::VIDEO, FrameKind::Inter, 40, &"x".repeat(60));
+            Some(publisher)
+        });
+        assert!(got.contains("{<V 0 x>}{<v 40 xxx"), "{got}");
+        let got = after(|house| {
+            house.publish_av().key(0);
+            None
+        });
+        assert!(got.ends_with("{<V 0 x>}"), "{got}");
+    }
+}

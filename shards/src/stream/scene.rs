@@ -68,13 +68,13 @@ impl Scene {
         true
     }
 
-    /// Makes a change that was made before, when it got its number.
+    /// Makes a change again that was made to the scene that this one is a copy of.
     pub(super) fn replay(&mut self, change: &Change) {
         match &change.what {
             Changed::Track(track) => self.set_track(track.clone()),
             Changed::Metadata(metadata) => self.set_metadata(metadata.clone()),
         };
-        self.generation = change.generation;
+        debug_assert_eq!(self.generation, change.generation, "changes are replayed in order, all of them");
     }
 
     /// An empty scene that follows this one.

@@ -5,7 +5,7 @@
 mod changes;
 mod gathering;
 mod groups;
-mod house;
+pub(crate) mod house;
 mod joining;
 mod pacing;
 mod renditions;

@@ -127,6 +127,29 @@ fn who_joins_while_tracks_gather_waits_with_the_others() {
 }
 
 #[test]
+fn a_group_that_outgrows_the_cache_while_tracks_gather_is_nobodys() {
+    let house = house_with(|options| options.gop.frames_max = 2);
+    let first = house.publish_av();
+    first.key(0);
+    let player = house.join();
+    player.news();
+    drop(first);
+    let publisher = house.publish();
+    publisher.track(video_track("A")).unwrap();
+    publisher.key(0);
+    publisher.inter(300);
+    // It outgrows the cache, and is the one that ends the gathering.
+    publisher.inter(600);
+    publisher.inter(640);
+    house.pump();
+    assert_eq!(player.news(), "{<meta -><track video0 A>}", "pictures without their keyframe are nothing");
+    publisher.key(800);
+    publisher.inter(840);
+    house.pump();
+    assert_eq!(player.news(), "{<V 840 x>}{<v 880 x>}");
+}
+
+#[test]
 fn frames_of_tracks_nobody_announced_are_left_out() {
     let house = house();
     let publisher = house.publish();
