@@ -1,6 +1,14 @@
 //! SIGTERM: no more connections, everybody is told in their protocol's words, and the process ends in time with 0.
 
-use std::{io::Read, net::TcpStream, time::Duration};
+use std::{
+    io::Read,
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::support::{
     Entrance, Fixture, Path, Player, Publisher, Server, flv, http,
@@ -96,6 +104,28 @@ fn nobody_is_let_in_after_the_signal() {
     let status = server.wait_exit(Duration::from_secs(10));
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     drop(idle);
+}
+
+/// A machine that is busy with something else delays a start and an end; it must not prevent them.
+#[test]
+fn a_busy_machine_keeps_nobody_from_starting_and_ending() {
+    let done = Arc::new(AtomicBool::new(false));
+    let burners: Vec<_> = (0..4)
+        .map(|_| {
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..25 {
+        let mut server = Server::start();
+        server.stop_within(Duration::from_secs(20));
+    }
+    done.store(true, Ordering::Relaxed);
+    burners.into_iter().for_each(|burner| burner.join().expect("it only spins"));
 }
 
 /// Connections in their last state of TCP do not keep the next server from its ports.

@@ -68,12 +68,6 @@ impl Tool {
         self.child.try_wait().expect("a child can be asked").is_none()
     }
 
-    /// Ends it at once, as the kernel does: no word to its peer but the socket's end.
-    pub fn kill(mut self) -> Outcome {
-        self.kill_now();
-        self.collect()
-    }
-
     fn kill_now(&mut self) {
         let _ = self.child.kill();
     }
