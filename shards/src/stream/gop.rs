@@ -13,7 +13,7 @@ use crate::media::{Frame, Metadata, Timestamp, Track};
 /// Bounds of one stream's cache.
 #[derive(Clone, Copy, Debug)]
 pub struct GopOptions {
-    /// Whether joiners start with what is cached; otherwise at the next group.
+    /// Whether joiners start with what is cached; otherwise at the next group, and nothing is kept once frames flow.
     pub enable: bool,
     /// Payload bytes of one group.
     pub bytes_max: usize,
@@ -72,6 +72,8 @@ pub struct GopCache {
     entries: VecDeque<Entry>,
     start: Timestamp,
     bytes: usize,
+    /// Only where groups begin is of interest.
+    forgetful: bool,
     overflows: u64,
 }
 
@@ -84,6 +86,7 @@ impl GopCache {
             entries: VecDeque::new(),
             start: Timestamp::ZERO,
             bytes: 0,
+            forgetful: false,
             overflows: 0,
         }
     }
@@ -105,9 +108,23 @@ impl GopCache {
         self.scene.as_ref().map(|_| self.start)
     }
 
-    /// The group as it is: the scene at its start, when it started, and what came since.
+    /// Tracks are being gathered: frames are here and nowhere else, so they are kept.
+    pub fn begin_gathering(&mut self) {
+        self.forgetful = false;
+    }
+
+    /// Frames flow to the renditions. A cache that is not enabled keeps nothing from here on.
+    pub fn end_gathering(&mut self) {
+        if !self.options.enable {
+            self.forgetful = true;
+            self.entries = VecDeque::new();
+            self.bytes = 0;
+        }
+    }
+
+    /// The group as it is, if it is kept: the scene at its start, when it started, and what came since.
     pub fn group(&self) -> Option<(&Scene, Timestamp, impl Iterator<Item = &Entry>)> {
-        self.scene.as_ref().map(|scene| (scene, self.start, self.entries.iter()))
+        self.scene.as_ref().filter(|_| !self.forgetful).map(|scene| (scene, self.start, self.entries.iter()))
     }
 
     /// Adds a frame to the open group. `false`: the group outgrew its bounds and was dropped.
@@ -122,7 +139,7 @@ impl GopCache {
     }
 
     fn add(&mut self, bytes: usize, timely: bool, entry: impl FnOnce() -> Entry) -> bool {
-        if self.scene.is_none() {
+        if self.scene.is_none() || self.forgetful {
             return true;
         }
         let bytes = self.bytes + bytes;

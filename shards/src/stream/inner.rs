@@ -23,7 +23,7 @@ use super::{
     pictures::{Admission, Pictures},
     reader::Reader,
     rendition::Rendition,
-    ring::Cursor,
+    ring::{Cursor, Ring},
     timeline::Timeline,
 };
 use crate::media::{Frame, Metadata, Track, TrackId};
@@ -224,7 +224,8 @@ impl Inner {
     fn obtain(&mut self, kind: RenditionKind, mux: impl FnOnce() -> Box<dyn Mux>) -> &mut Rendition {
         let known = self.renditions.iter().position(|(rendition, _)| rendition.kind == kind);
         let at = known.unwrap_or_else(|| {
-            let mut rendition = Rendition::new(kind, mux(), self.options.ring, self.options.batch_bytes_max);
+            let ring = Ring::new(self.options.ring, self.options.gop.enable);
+            let mut rendition = Rendition::new(kind, mux(), ring, self.options.batch_bytes_max);
             if matches!(self.phase, Phase::Running) {
                 rendition.prime(&self.gop);
             }
@@ -272,7 +273,7 @@ impl Inner {
     }
 
     #[cfg(test)]
-    pub(super) fn ring(&self, kind: RenditionKind) -> Option<&super::Ring> {
+    pub(super) fn ring(&self, kind: RenditionKind) -> Option<&Ring> {
         Some(self.renditions.iter().find(|(rendition, _)| rendition.kind == kind)?.0.ring())
     }
 

@@ -18,7 +18,7 @@ use super::{
     gop::{Change, Changed, Entry, GopCache},
     mux::Mux,
     reader::{Leave, Reader},
-    ring::{Batch, Cursor, Headers, Ring, RingOptions},
+    ring::{Batch, Cursor, Headers, Ring},
 };
 use crate::media::{Frame, Timestamp};
 
@@ -60,16 +60,11 @@ pub(super) struct Rendition {
 }
 
 impl Rendition {
-    pub(super) fn new(
-        kind: RenditionKind,
-        mux: Box<dyn Mux>,
-        options: RingOptions,
-        batch_bytes_max: usize,
-    ) -> Self {
+    pub(super) fn new(kind: RenditionKind, mux: Box<dyn Mux>, ring: Ring, batch_bytes_max: usize) -> Self {
         Self {
             kind,
             mux,
-            ring: Ring::new(options),
+            ring,
             open: BytesMut::new(),
             opens: None,
             dts: Timestamp::ZERO,

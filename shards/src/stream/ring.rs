@@ -3,8 +3,8 @@
 //! One writer appends, readers hold a [`Cursor`], nobody copies. The oldest batches leave first, so a reader can be
 //! overtaken; it learns so from [`Read::Lost`]. This log is the send queue: a slow reader costs nothing but its position.
 //!
-//! Invariant: `first <= key < next` when there is a key, and the batch at `key` opens a group. The newest group is never
-//! evicted; the cache of frames bounds it. Sizes are bytes.
+//! Invariant: `first <= key < next` when there is a key, and the batch at `key` opens a group. A log that holds the newest
+//! group for joiners never evicts it; the cache of frames bounds it. Sizes are bytes.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -69,6 +69,8 @@ pub enum Read<'a> {
 #[derive(Debug)]
 pub struct Ring {
     options: RingOptions,
+    /// The newest group is kept for joiners, whatever its size.
+    holds_group: bool,
     batches: VecDeque<Batch>,
     first: u64,
     key: Option<u64>,
@@ -76,9 +78,9 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// An empty log.
-    pub fn new(options: RingOptions) -> Self {
-        Self { options, batches: VecDeque::new(), first: 0, key: None, bytes: 0 }
+    /// An empty log. `holds_group`: the newest group stays for joiners, whatever its size.
+    pub fn new(options: RingOptions, holds_group: bool) -> Self {
+        Self { options, holds_group, batches: VecDeque::new(), first: 0, key: None, bytes: 0 }
     }
 
     /// The number that the next batch will get.
@@ -142,7 +144,7 @@ impl Ring {
     fn evict(&mut self) {
         let Some(newest) = self.batches.back().map(|batch| batch.dts) else { return };
         while let Some(oldest) = self.batches.front() {
-            let held_for_joiners = self.key.is_some_and(|key| self.first >= key);
+            let held_for_joiners = self.holds_group && self.key.is_some_and(|key| self.first >= key);
             let cost = self.bytes + self.batches.len() * BATCH_OVERHEAD;
             let within_bounds = cost <= self.options.bytes_max && newest - oldest.dts <= self.options.lag_max;
             if held_for_joiners || within_bounds || self.batches.len() == 1 {
@@ -151,6 +153,8 @@ impl Ring {
             self.bytes -= oldest.bytes.len();
             self.batches.pop_front();
             self.first += 1;
+            // What has begun to go is no start any more.
+            self.key = self.key.filter(|key| *key >= self.first);
         }
     }
 }
@@ -165,7 +169,7 @@ mod tests {
     }
 
     fn ring() -> Ring {
-        Ring::new(RingOptions { bytes_max: 2_000, lag_max: Timestamp::from_millis(1_000) })
+        Ring::new(RingOptions { bytes_max: 2_000, lag_max: Timestamp::from_millis(1_000) }, true)
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Inner {
         self.scene = self.scene.successor();
         self.timeline.publisher_changed();
         self.pictures.publisher_changed();
+        self.gop.begin_gathering();
         Ok(token)
     }
 
@@ -126,5 +127,6 @@ impl Inner {
                 rendition.describe(&self.scene, at);
             }
         }
+        self.gop.end_gathering();
     }
 }

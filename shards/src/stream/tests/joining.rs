@@ -136,6 +136,40 @@ fn without_a_cache_joiners_wait_for_the_next_group() {
 }
 
 #[test]
+fn without_a_cache_nothing_is_kept_that_no_reader_lags_for() {
+    let house = house_with(|options| {
+        options.gop.enable = false;
+        options.ring.bytes_max = 1_000;
+    });
+    let publisher = house.publish_av();
+    publisher.key(0);
+    let mut player = house.join();
+    house.pump();
+    for n in 1..=500 {
+        publisher.inter(n * 10);
+        house.pump();
+    }
+    assert_eq!(house.stream.stats().gop_bytes, 0);
+    assert!(house.ring_bytes(WORDS) <= 1_000);
+    publisher.key(5_010);
+    house.pump();
+    player.news();
+    // One that is overtaken in mid-group has nothing to resume at before the next.
+    player.gate.shut();
+    for n in 1..=100 {
+        publisher.inter(5_010 + n * 10);
+        house.pump();
+        player.run();
+    }
+    player.gate.open(usize::MAX);
+    player.run();
+    assert_eq!(player.news(), "");
+    publisher.key(6_020);
+    house.pump();
+    assert_eq!(player.news(), "{<V 6020 x>}");
+}
+
+#[test]
 fn a_peer_that_is_gone_leaves() {
     let house = house();
     let publisher = house.publish_av();
