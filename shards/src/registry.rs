@@ -1,7 +1,7 @@
 //! The streams of one shard, by key.
 //!
-//! Invariant: a stream is here exactly while somebody publishes, plays or may return to it; whoever asks for a key gets
-//! the one stream of that key.
+//! Invariant: a stream is here exactly while somebody publishes, plays, may return to it, or has just asked for it; whoever
+//! asks for a key gets the one stream of that key.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Instant};
 
@@ -56,11 +56,66 @@ impl Registry {
     /// Time passes for all of them; those that are over go.
     pub fn tick(&self, now: Instant) {
         self.streams.borrow_mut().retain(|_, stream| {
-            let alive = stream.tick(now) == Life::Alive;
+            // One who has asked for it and is not yet in it must not be left with a stream that others no longer find.
+            let alive = stream.tick(now) == Life::Alive || Rc::strong_count(stream) > 1;
             if !alive {
                 stream.close();
             }
             alive
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::stream::tests::house::{Bell, options, party};
+
+    fn key() -> StreamKey {
+        "live/story".parse().expect("a key")
+    }
+
+    #[test]
+    fn a_key_has_one_stream_for_as_long_as_anybody_needs_it() {
+        let registry = Registry::new(options());
+        let start = Instant::now();
+        let (stream, new) = registry.obtain(&key(), start);
+        assert!(new);
+        let (again, new) = registry.obtain(&key(), start);
+        assert!(!new && Rc::ptr_eq(&stream, &again));
+        drop(again);
+        registry.tick(start + Duration::from_secs(1));
+        assert_eq!(registry.len(), 1, "somebody is about to use it");
+        let publisher = stream.publish(party("p")).expect("the seat is free");
+        drop(stream);
+        registry.tick(start + Duration::from_secs(60));
+        assert!(registry.find(&key()).is_some_and(|stream| stream.is_live()));
+        drop(publisher);
+        registry.tick(start + Duration::from_secs(61));
+        assert_eq!(registry.all().len(), 1, "the publisher may return");
+        registry.tick(start + Duration::from_secs(66));
+        assert!(registry.is_empty());
+        assert!(registry.obtain(&key(), start).1, "a new one");
+    }
+
+    #[test]
+    fn the_pump_of_a_stream_that_is_over_is_told() {
+        let registry = Registry::new(options());
+        let start = Instant::now();
+        let stream = Rc::downgrade(&registry.obtain(&key(), start).0);
+        let bell = std::sync::Arc::new(Bell::default());
+        let waker = Waker::from(std::sync::Arc::clone(&bell));
+        let poll = |cx: &mut Context<'_>| {
+            stream.upgrade().map_or(Poll::Ready(false), |stream| stream.poll_dirty(cx))
+        };
+        assert!(poll(&mut Context::from_waker(&waker)).is_pending());
+        registry.tick(start);
+        assert_eq!(bell.take(), 1);
+        assert_eq!(poll(&mut Context::from_waker(&waker)), Poll::Ready(false));
     }
 }

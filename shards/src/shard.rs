@@ -6,8 +6,9 @@
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -116,10 +117,7 @@ impl<A: Send + 'static> Shard<A> {
         debug_assert_eq!(self.placement.owner(key), self.id, "a stream lives on its owner");
         let (stream, new) = self.registry.obtain(key, Instant::now());
         if new {
-            let name = stream.key().clone();
-            spawn(pump(Rc::clone(&stream), Rc::clone(&self.longest_walk)), move |panic| {
-                tracing::error!(stream = %name, "the stream's pump panicked: {panic}");
-            });
+            start_pump(key.clone(), Rc::downgrade(&stream), Rc::clone(&self.longest_walk));
         }
         stream
     }
@@ -154,14 +152,28 @@ async fn guarded(task: impl Future<Output = ()>, on_panic: impl FnOnce(&str)) {
     }
 }
 
-/// Sends what a stream has sealed to all who keep up, in slices, until the stream is over.
-async fn pump(stream: Rc<Stream>, longest: Rc<Cell<Duration>>) {
-    let coalesce = stream.coalesce();
+/// Starts the pump of a stream, and another should it panic: the stream's readers must not starve.
+fn start_pump(key: StreamKey, stream: Weak<Stream>, longest: Rc<Cell<Duration>>) {
+    let (stream_again, longest_again) = (Weak::clone(&stream), Rc::clone(&longest));
+    spawn(pump(stream, longest), move |panic| {
+        tracing::error!(stream = %key, "the stream's pump panicked: {panic}");
+        start_pump(key, stream_again, longest_again);
+    });
+}
+
+/// Sends what a stream has sealed to all who keep up, in slices, until the stream is over. While it waits it holds no
+/// stream: whoever does keeps it in the registry.
+async fn pump(stream: Weak<Stream>, longest: Rc<Cell<Duration>>) {
     let mut walked = Instant::now();
-    while poll_fn(|cx| stream.poll_dirty(cx)).await {
+    while poll_fn(|cx| stream.upgrade().map_or(Poll::Ready(false), |stream| stream.poll_dirty(cx))).await {
+        let coalesce = stream.upgrade().map_or(Duration::ZERO, |stream| stream.coalesce());
         if let Some(rest) = coalesce.checked_sub(walked.elapsed()).filter(|rest| !rest.is_zero()) {
-            timer::sleep(rest).or(poll_fn(|cx| stream.poll_urgent(cx))).await;
+            let urgent = |cx: &mut Context<'_>| {
+                stream.upgrade().map_or(Poll::Ready(()), |stream| stream.poll_urgent(cx))
+            };
+            timer::sleep(rest).or(poll_fn(urgent)).await;
         }
+        let Some(stream) = stream.upgrade() else { return };
         walked = Instant::now();
         stream.begin_walk();
         let mut slice = walked;
@@ -222,7 +234,7 @@ mod tests {
             });
             let player = house.join();
             let ended = Rc::new(Cell::new(false));
-            let (stream, end) = (Rc::clone(&house.stream), Rc::clone(&ended));
+            let (stream, end) = (Rc::downgrade(&house.stream), Rc::clone(&ended));
             let pumping = async move {
                 pump(stream, Rc::default()).await;
                 end.set(true);
