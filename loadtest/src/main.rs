@@ -1,0 +1,3 @@
+//! `shardcast-loadtest`.
+
+fn main() {}

@@ -1,0 +1,228 @@
+//! What a parsed player learns from its media: how old pictures are, what is missing, what comes late or in disorder.
+//!
+//! Invariant: constant size. Times are nanoseconds on [`crate::clock`].
+
+use shardcast::protocols::rtmp::{Media, MediaKind};
+
+use crate::{
+    media::marker::Marker,
+    stats::{Live, Tally},
+};
+
+/// Messages without a keyframe after which there will be none: sound alone.
+const KEYLESS_MAX: u32 = 100;
+
+/// What all inspectors of a run share.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The run that markers are expected of; `None` takes any.
+    pub run: Option<u64>,
+    /// Steady from here.
+    pub open_ns: u64,
+    /// To here.
+    pub close_ns: u64,
+    /// Silence of more than this is a stall.
+    pub stall_ns: u64,
+}
+
+impl Terms {
+    /// Whether `now` lies in the steady window.
+    pub const fn in_window(&self, now: u64) -> bool {
+        self.open_ns <= now && now < self.close_ns
+    }
+}
+
+/// One player's memory.
+#[derive(Debug, Default)]
+pub struct Inspector {
+    /// When the player asked.
+    asked_ns: u64,
+    last_arrival: Option<u64>,
+    last_picture: Option<u64>,
+    /// Of sound and of pictures.
+    last_time: [Option<u32>; 2],
+    messages: u32,
+    has_key: bool,
+}
+
+impl Inspector {
+    /// For a player that called `connect()` at `asked_ns`.
+    pub fn new(asked_ns: u64) -> Self {
+        Self { asked_ns, ..Self::default() }
+    }
+
+    /// Whether the first keyframe is here, or will never be.
+    pub fn has_begun(&self) -> bool {
+        self.has_key || self.messages > KEYLESS_MAX
+    }
+
+    /// Media arrived: once for each time that the socket was read.
+    pub fn arrival(&mut self, now: u64, terms: &Terms, tally: &mut Tally) {
+        if let Some(last) = self.last_arrival.replace(now)
+            && terms.in_window(now)
+        {
+            let gap = now.saturating_sub(last);
+            tally.gap.record_ns(gap);
+            tally.stalls += u64::from(gap > terms.stall_ns);
+        }
+    }
+
+    /// Looks at a message until the first keyframe; that is all an unparsed player does.
+    pub fn first(&mut self, media: &Media, now: u64, tally: &mut Tally) {
+        self.messages = self.messages.saturating_add(1);
+        if !self.has_key && is_key(media) {
+            self.has_key = true;
+            tally.first_key.record_ns(now.saturating_sub(self.asked_ns));
+        }
+    }
+
+    /// Looks at a message.
+    pub fn look(&mut self, media: &Media, now: u64, terms: &Terms, tally: &mut Tally, live: &Live) {
+        self.first(media, now, tally);
+        if !is_frame(media) {
+            return;
+        }
+        let steady = terms.in_window(now);
+        tally.media += u64::from(steady);
+        let last = match media.kind {
+            MediaKind::Video => &mut self.last_time[1],
+            _ => &mut self.last_time[0],
+        };
+        // The clock wraps.
+        let back =
+            last.replace(media.timestamp).is_some_and(|last| (media.timestamp.wrapping_sub(last) as i32) < 0);
+        tally.backward += u64::from(back);
+        if media.kind != MediaKind::Video {
+            return;
+        }
+        let Some(marker) = Marker::find(&media.payload) else { return };
+        if terms.run.is_some_and(|run| run != marker.run) {
+            tally.foreign += 1;
+            return;
+        }
+        self.order(&marker, is_key(media), tally);
+        // Pictures from before the player asked are its start, and as old as the group is long.
+        if steady && marker.sent_ns >= self.asked_ns {
+            let latency = now.saturating_sub(marker.sent_ns);
+            tally.latency.record_ns(latency);
+            live.latency(latency);
+        }
+    }
+
+    fn order(&mut self, marker: &Marker, key: bool, tally: &mut Tally) {
+        match self.last_picture.map(|last| last + 1) {
+            None => {}
+            Some(next) if marker.picture == next => {}
+            Some(next) if marker.picture < next => {
+                tally.repeats += 1;
+                return;
+            }
+            Some(next) => {
+                tally.lost += marker.picture - next;
+                tally.resumed += u64::from(key);
+                tally.broken += u64::from(!key);
+            }
+        }
+        self.last_picture = Some(marker.picture);
+    }
+}
+
+/// Whether a message is a picture that decoding may begin at, parameter sets not counted.
+fn is_key(media: &Media) -> bool {
+    media.kind == MediaKind::Video
+        && is_frame(media)
+        && media.payload.first().is_some_and(|first| first >> 4 & 7 == 1)
+}
+
+/// Whether a message is a picture or a sound, not parameter sets: legacy AVC and AAC say so in their second byte,
+/// enhanced tags in the first.
+fn is_frame(media: &Media) -> bool {
+    match (media.kind, &media.payload[..]) {
+        (MediaKind::Data, _) | (_, []) => false,
+        (MediaKind::Video, [first, ..]) if first & 0x80 != 0 => matches!(first & 0x0f, 1 | 3),
+        (MediaKind::Audio, [first, ..]) if first >> 4 == 9 => first & 0x0f == 1,
+        (MediaKind::Video, [first, packet, ..]) if first & 0x0f == 7 => *packet == 1,
+        (MediaKind::Audio, [first, packet, ..]) if first >> 4 == 10 => *packet == 1,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const TERMS: Terms =
+        Terms { run: Some(5), open_ns: 1_000, close_ns: 1_000_000_000, stall_ns: 50_000_000 };
+
+    fn picture(number: u64, sent_ns: u64, key: bool, run: u64) -> Media {
+        let marker = Marker { run, stream: 0, picture: number, sent_ns };
+        let first = if key { 0x17 } else { 0x27 };
+        let payload: Bytes = [&[first, 1, 0, 0, 0, 0, 0, 0, 49][..], &marker.unit()].concat().into();
+        Media { kind: MediaKind::Video, timestamp: number as u32 * 33, payload }
+    }
+
+    fn looked(pictures: &[Media]) -> Tally {
+        let (mut inspector, mut tally) = (Inspector::new(2_000), Tally::default());
+        for media in pictures {
+            inspector.look(media, 5_000_000, &TERMS, &mut tally, &Live::default());
+        }
+        tally
+    }
+
+    #[test]
+    fn only_pictures_sent_while_it_plays_have_a_latency() {
+        let tally =
+            looked(&[picture(0, 1_500, true, 5), picture(1, 2_500, false, 5), picture(2, 2_600, false, 5)]);
+        assert_eq!((tally.latency.count(), tally.media, tally.lost), (2, 3, 0));
+        assert!((tally.latency.max() - 4.997).abs() < 0.01);
+        assert_eq!(tally.first_key.count(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_and_must_go_on_at_a_keyframe() {
+        let tally = looked(&[picture(0, 0, true, 5), picture(3, 0, true, 5), picture(9, 0, false, 5)]);
+        assert_eq!((tally.lost, tally.resumed, tally.broken), (7, 1, 1));
+        let tally = looked(&[picture(4, 0, true, 5), picture(4, 0, true, 5), picture(3, 0, false, 5)]);
+        assert_eq!((tally.repeats, tally.backward, tally.lost), (2, 1, 0));
+    }
+
+    #[test]
+    fn markers_of_other_runs_say_nothing() {
+        let tally = looked(&[picture(4, 3_000, true, 6), picture(9, 3_000, false, 6)]);
+        assert_eq!((tally.foreign, tally.latency.count(), tally.lost), (2, 0, 0));
+    }
+
+    #[test]
+    fn silence_is_a_gap_and_a_long_one_a_stall() {
+        let (mut inspector, mut tally) = (Inspector::new(0), Tally::default());
+        for now in [500, 2_000, 40_000_000, 99_000_000, 2_000_000_000] {
+            inspector.arrival(now, &TERMS, &mut tally);
+        }
+        assert_eq!((tally.gap.count(), tally.stalls), (3, 1), "outside the window nothing counts");
+    }
+
+    #[test]
+    fn parameter_sets_are_no_pictures() {
+        let media =
+            |kind, payload: &'static [u8]| Media { kind, timestamp: 0, payload: Bytes::from_static(payload) };
+        assert!(!is_key(&media(MediaKind::Video, &[0x17, 0, 0, 0, 0])));
+        assert!(is_key(&media(MediaKind::Video, &[0x17, 1, 0, 0, 0, 9])));
+        assert!(is_key(&media(MediaKind::Video, &[0x93, b'h', b'v', b'c', b'1'])));
+        assert!(!is_frame(&media(MediaKind::Audio, &[0xaf, 0, 0x12, 0x10])));
+        assert!(is_frame(&media(MediaKind::Audio, &[0x2f, 9])));
+        assert!(!is_frame(&media(MediaKind::Data, b"x")));
+    }
+
+    #[test]
+    fn sound_alone_is_a_beginning_too() {
+        let mut inspector = Inspector::new(0);
+        let sound =
+            Media { kind: MediaKind::Audio, timestamp: 0, payload: Bytes::from_static(&[0xaf, 1, 0]) };
+        for _ in 0..=KEYLESS_MAX {
+            assert!(!inspector.has_begun());
+            inspector.first(&sound, 0, &mut Tally::default());
+        }
+        assert!(inspector.has_begun());
+    }
+}
