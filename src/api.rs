@@ -72,6 +72,8 @@ impl Api {
                     "cpu": page.cpu,
                     "connections": page.connections,
                     "streams": page.streams.len(),
+                    "busy": (f64::from(page.busy) * 1_000.0).round() / 1_000.0,
+                    "window_ms": page.window.map(millis),
                     "longest_walk_us": page.longest_walk_us,
                     "age_ms": millis(now.saturating_duration_since(page.at)),
                 })

@@ -3,7 +3,10 @@
 //! A shard replaces its page a few times a second; a reader takes the newest page of each without waiting for any. The
 //! age of a page tells how late a shard is. Never on the media path.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use shards::{ShardId, media::StreamKey, stream::StreamStats};
@@ -17,6 +20,10 @@ pub struct Page {
     pub cpu: usize,
     /// Connections, those that only talk included.
     pub connections: usize,
+    /// The share of the last tick that the shard spent in tasks, 0 to 1.
+    pub busy: f32,
+    /// How long frames gather now, where that follows the load.
+    pub window: Option<Duration>,
     /// The longest that a walk over viewers held the shard, in microseconds, since the page before.
     pub longest_walk_us: u64,
     /// Its streams.
@@ -36,6 +43,8 @@ impl Board {
                 at: now,
                 cpu: *cpu,
                 connections: 0,
+                busy: 0.0,
+                window: None,
                 longest_walk_us: 0,
                 streams: Vec::new(),
             })

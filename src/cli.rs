@@ -156,7 +156,7 @@ mod tests {
         };
         assert!(text.contains("  port: 7\n"), "{text}");
         assert!(
-            matches!(prepare("shardcast --print-manual"), Prepared::Done(text) if text.contains("coalesce: 0ms"))
+            matches!(prepare("shardcast --print-manual"), Prepared::Done(text) if text.contains("coalesce: auto"))
         );
     }
 

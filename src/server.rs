@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Config, Shards, Takeover};
+use config::{Coalesce, Config, Shards, Takeover};
 use shards::{
     Shard,
     executor::{self, Running},
@@ -82,7 +82,12 @@ pub fn start(config: &Config) -> io::Result<Running> {
         board: Board::new(&cpus, Instant::now()),
         start: Instant::now(),
     };
-    let options = executor::Options { cpus, streams: stream_options(config) };
+    let options = executor::Options {
+        cpus,
+        streams: stream_options(config),
+        coalesce_max: (config.delivery.coalesce == Coalesce::Auto)
+            .then(|| config.delivery.coalesce_max.duration()),
+    };
     executor::start(&options, move |shard| Node::new(&plan, shard))
 }
 
@@ -151,7 +156,10 @@ fn stream_options(config: &Config) -> StreamOptions {
             lag_max: media_time(config.delivery.lag_max.duration()),
         },
         batch_bytes_max: config.delivery.batch_bytes_max.bytes(),
-        coalesce: config.delivery.coalesce.duration(),
+        coalesce: match config.delivery.coalesce {
+            Coalesce::Auto => Duration::ZERO,
+            Coalesce::Fixed(time) => time.duration(),
+        },
         jump_max: media_time(config.publish.timestamp_jump_max.duration()),
         takeover: match config.publish.takeover {
             Takeover::Refuse => stream::Takeover::Refuse,
@@ -209,6 +217,8 @@ impl Node {
             at: now,
             cpu: self.cpu,
             connections: self.context.connections.len(),
+            busy: shard.busy(),
+            window: shard.window(),
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
             streams: shard
                 .registry()

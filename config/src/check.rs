@@ -1,6 +1,7 @@
 //! What no single key can know: which values exclude each other, and which files are not there.
 
 use crate::{
+    coalesce::Coalesce,
     error::{Errors, Fault, Problem},
     origin::Origins,
     schema::{Config, Listen, Rotate},
@@ -116,7 +117,8 @@ fn delivery(config: &Config, checker: &mut Checker<'_>) {
         queue,
         "one frame must fit into the queue",
     );
-    let coalesce = ("delivery.coalesce", delivery.coalesce);
+    let key = if delivery.coalesce == Coalesce::Auto { "delivery.coalesce_max" } else { "delivery.coalesce" };
+    let coalesce = (key, delivery.coalesce.longest(delivery.coalesce_max));
     let why = "every viewer would be late before it is sent anything";
     checker.ordered(coalesce, ("delivery.lag_max", delivery.lag_max), why);
     let why = "every viewer would count as stalled between two batches";

@@ -6,6 +6,7 @@
 //! crate is the manual, and a test keeps it equal to [`Config::default`].
 
 mod check;
+mod coalesce;
 mod error;
 mod leaf;
 mod load;
@@ -18,6 +19,7 @@ mod shards;
 mod suggest;
 mod units;
 
+pub use coalesce::Coalesce;
 pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};

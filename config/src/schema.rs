@@ -3,6 +3,7 @@
 //! A line reads `pub key: Type = default, range;`.
 
 use crate::{
+    coalesce::Coalesce,
     leaf::words,
     section::section,
     shards::Shards,
@@ -120,8 +121,10 @@ section! {
 section! {
     /// How frames reach viewers.
     pub struct Delivery {
-        /// How long frames are gathered before they are sent together; zero: each at once.
-        pub coalesce: Millis = ms(0), ms(0)..=secs(2);
+        /// How long frames are gathered before they are sent together.
+        pub coalesce: Coalesce = Coalesce::Auto;
+        /// The most that `auto` gathers.
+        pub coalesce_max: Millis = ms(100), ms(0)..=secs(2);
         /// A batch is sealed at this size even when `coalesce` has not passed.
         pub batch_bytes_max: ByteSize = kib(64), kib(1)..=mib(4);
         /// Media time that a viewer may be behind the newest frame before it skips to a keyframe.

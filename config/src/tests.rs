@@ -1,7 +1,7 @@
 //! Stories of whole configurations: the shipped file, layers, errors, hostile YAML.
 
 use crate::{
-    Config, Errors, Loaded, MANUAL, Millis, Origin, Shards, Sources,
+    Coalesce, Config, Errors, Loaded, MANUAL, Millis, Origin, Shards, Sources,
     load::{FILE_BYTES_MAX, Loader},
     origin::File,
     section::leaves,
@@ -108,7 +108,7 @@ log:
         "f.yaml:2: rtmp.prot: unknown key, did you mean `port`?; allowed here: enable, listen_ip, port",
         "f.yaml:3: rtmp.enable: found `yes`, allowed: true, false",
         "f.yaml:4: httpflv: found `8080`, allowed: a section with enable, listen_ip, port",
-        "f.yaml:5: delivery.coalesce: found `5`, allowed: a duration in ms, s, m or h, like `350ms`, \
+        "f.yaml:5: delivery.coalesce: found `5`, allowed: auto, or a duration in ms, s, m or h, like `350ms`, \
          from 0ms to 2s (add a unit)",
         "f.yaml:5: delivery.batch_bytes_max: found `64kib`, allowed: a size in B, kB, KiB, MB, MiB, GB or GiB, \
          like `16MiB`, from 1KiB to 4MiB (the unit is KiB)",
@@ -285,6 +285,6 @@ proptest! {
     fn a_duration_set_within_its_range_is_what_counts(millis in 0u64..=2_000) {
         let set = format!("delivery.coalesce={}", Millis::from_millis(millis));
         let loaded = layered("", &[], &[&set, "delivery.lag_max=5s"]).unwrap();
-        prop_assert_eq!(loaded.config.delivery.coalesce.millis(), millis);
+        prop_assert_eq!(loaded.config.delivery.coalesce, Coalesce::Fixed(Millis::from_millis(millis)));
     }
 }

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, timer};
 
 use crate::{
     handoff::{self, Outbox},
     placement::{Placement, ShardId},
-    shard::{self, Service, Shard},
+    shard::{self, PULSE, Service, Shard},
     stream::StreamOptions,
 };
 
@@ -27,6 +27,8 @@ pub struct Options {
     pub cpus: Vec<usize>,
     /// How streams behave.
     pub streams: StreamOptions,
+    /// `Some`: how long frames gather follows how busy the shard is, up to this, instead of `streams.coalesce`.
+    pub coalesce_max: Option<Duration>,
 }
 
 /// Asks all shards to end.
@@ -86,13 +88,19 @@ where
     for (index, ends) in handoff::mesh(placement.shards()).into_iter().enumerate() {
         let id = ShardId(index as u16);
         let (make, started, stopping) = (make.clone(), started.clone(), Arc::clone(&stop));
-        let streams = options.streams;
+        let (streams, coalesce_max) = (options.streams, options.coalesce_max);
         let handle = builder(id, options.cpus[index]).spawn(move || async move {
+            // Until the shard's own pulse beats: see `PULSE`.
+            let pulse = glommio::spawn_local(async {
+                loop {
+                    timer::sleep(PULSE).await;
+                }
+            });
             let (senders, receivers) = ends.into_parts();
             // Both ends of a channel wait for each other, so the receivers connect beside the senders.
             let receivers: Vec<_> =
                 receivers.into_iter().map(|receiver| glommio::spawn_local(receiver.connect())).collect();
-            let shard = Shard::new(id, placement, streams, Outbox::connect(senders).await);
+            let shard = Shard::new(id, placement, streams, coalesce_max, Outbox::connect(senders).await);
             let service = make(&shard);
             for receiver in receivers {
                 let receiver = receiver.await;
@@ -107,6 +115,7 @@ where
                 );
             }
             let outcome = service.start();
+            drop(pulse);
             let well = outcome.is_ok();
             // The starter is gone only if it gave up already.
             let _ = started.send(outcome);
@@ -152,9 +161,8 @@ where
 fn builder(id: ShardId, cpu: usize) -> LocalExecutorBuilder {
     LocalExecutorBuilder::new(glommio::Placement::Fixed(cpu))
         .name(&format!("shard-{id}"))
-        // A wake from another thread is seen by a busy executor only at its next preemption; the default of 100 ms would
-        // be the latency of every handoff.
-        .preempt_timer(Duration::from_millis(2))
+        // The preemption timer stays at its 100 ms: one that expires before the executor's first task has run would let it
+        // sleep for ever. The prompt queue shortens it while it has work, the pulse bounds it at other times.
         // Registered memory is for direct disk I/O, of which there is none; the default is 10 MiB for each of 3 rings.
         .io_memory(1 << 20)
         // Each idle socket keeps one poll in the ring; submissions come in bursts when many join at once.

@@ -7,6 +7,7 @@
 pub mod executor;
 pub mod handoff;
 pub mod media;
+pub mod pace;
 pub mod placement;
 pub mod registry;
 pub mod shard;

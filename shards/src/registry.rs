@@ -3,7 +3,12 @@
 //! Invariant: a stream is here exactly while somebody publishes, plays, may return to it, or has just asked for it; whoever
 //! asks for a key gets the one stream of that key.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     media::StreamKey,
@@ -51,6 +56,11 @@ impl Registry {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.streams.borrow().is_empty()
+    }
+
+    /// From now on frames of all streams gather so long before they are sent.
+    pub fn set_coalesce(&self, coalesce: Duration) {
+        self.streams.borrow().values().for_each(|stream| stream.set_coalesce(coalesce));
     }
 
     /// Time passes for all of them; those that are over go.

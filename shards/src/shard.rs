@@ -18,6 +18,7 @@ use glommio::{Latency, Shares, TaskQueueHandle, timer};
 use crate::{
     handoff::Outbox,
     media::StreamKey,
+    pace::Pace,
     placement::{Placement, ShardId},
     registry::Registry,
     stream::{Stream, StreamOptions},
@@ -26,6 +27,11 @@ use crate::{
 /// How often time passes for streams and sessions: fine enough for time-outs of seconds, and ten wakes a second are
 /// nothing.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// How often a shard looks up in any case. glommio 0.9 can go to sleep with tasks that could run, when its preemption timer
+/// expires at a bad moment (a context switch between looking at the rings and running the queues); the next event wakes
+/// it, so one must not be far. A wake of an idle shard costs about 10 us.
+pub(crate) const PULSE: Duration = Duration::from_millis(10);
 
 /// How long a walk over a stream's readers may hold the executor before others get their turn: a tenth of a picture.
 const WALK_SLICE: Duration = Duration::from_millis(1);
@@ -60,9 +66,19 @@ pub struct Shard<A: Send + 'static> {
     placement: Placement,
     registry: Registry,
     outbox: Outbox<A>,
-    /// For what comes from other threads: it must not wait behind media.
-    arrivals: TaskQueueHandle,
+    /// For what must not wait behind sessions: arrivals from other shards, and the pumps.
+    prompt: TaskQueueHandle,
     longest_walk: Rc<Cell<Duration>>,
+    pace: Option<Cell<Pace>>,
+    busy: Cell<Busy>,
+}
+
+/// How much of its time an executor spends in tasks.
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    at: Instant,
+    runtime: Duration,
+    share: f32,
 }
 
 impl<A: Send + 'static> Shard<A> {
@@ -70,20 +86,24 @@ impl<A: Send + 'static> Shard<A> {
         id: ShardId,
         placement: Placement,
         streams: StreamOptions,
+        coalesce_max: Option<Duration>,
         outbox: Outbox<A>,
     ) -> Rc<Self> {
-        let arrivals = glommio::executor().create_task_queue(
+        let prompt = glommio::executor().create_task_queue(
             Shares::default(),
-            Latency::Matters(Duration::from_millis(1)),
-            "arrivals",
+            // While something in it can run, the reactor is looked at this often.
+            Latency::Matters(Duration::from_millis(2)),
+            "prompt",
         );
         Rc::new(Self {
             id,
             placement,
             registry: Registry::new(streams),
             outbox,
-            arrivals,
+            prompt,
             longest_walk: Rc::default(),
+            pace: coalesce_max.map(|max| Cell::new(Pace::new(max))),
+            busy: Cell::new(Busy { at: Instant::now(), runtime: Duration::ZERO, share: 0.0 }),
         })
     }
 
@@ -112,12 +132,44 @@ impl<A: Send + 'static> Shard<A> {
         self.longest_walk.take()
     }
 
+    /// The share of the last tick that went into tasks: 0 to 1.
+    pub fn busy(&self) -> f32 {
+        self.busy.get().share
+    }
+
+    /// How long frames gather now, where that follows the shard's load.
+    pub fn window(&self) -> Option<Duration> {
+        self.pace.as_ref().map(|pace| pace.get().window())
+    }
+
+    /// Looks how busy the executor was since the last tick, and lets frames gather accordingly.
+    fn observe(&self, now: Instant) {
+        let before = self.busy.get();
+        let elapsed = now.saturating_duration_since(before.at);
+        let runtime = glommio::executor().executor_stats().executor_runtime();
+        let worked = runtime.saturating_sub(before.runtime);
+        let share = (worked.as_secs_f32() / elapsed.as_secs_f32().max(1e-3)).min(1.0);
+        self.busy.set(Busy { at: now, runtime, share });
+        if let Some(cell) = &self.pace {
+            let mut pace = cell.get();
+            let window = pace.window();
+            pace.observe(worked, elapsed);
+            cell.set(pace);
+            if pace.window() != window {
+                self.registry.set_coalesce(pace.window());
+            }
+        }
+    }
+
     /// The stream of `key`, which this shard must own; made if need be.
     pub fn obtain(&self, key: &StreamKey) -> Rc<Stream> {
         debug_assert_eq!(self.placement.owner(key), self.id, "a stream lives on its owner");
         let (stream, new) = self.registry.obtain(key, Instant::now());
         if new {
-            start_pump(key.clone(), Rc::downgrade(&stream), Rc::clone(&self.longest_walk));
+            if let Some(window) = self.window() {
+                stream.set_coalesce(window);
+            }
+            start_pump(self.prompt, key.clone(), Rc::downgrade(&stream), Rc::clone(&self.longest_walk));
         }
         stream
     }
@@ -128,17 +180,27 @@ impl<A: Send + 'static> Shard<A> {
         task: impl Future<Output = ()> + 'static,
         on_panic: impl FnOnce(&str) + 'static,
     ) {
-        match glommio::spawn_local_into(guarded(task, on_panic), self.arrivals) {
-            Ok(task) => drop(task.detach()),
-            Err(error) => tracing::error!("the queue of arrivals is gone: {error}"),
-        }
+        spawn_into(self.prompt, task, on_panic);
     }
 }
 
 /// Starts a task on this shard. A panic ends that task alone and is told to `on_panic`: without this guard it would end
 /// the whole executor.
 pub fn spawn(task: impl Future<Output = ()> + 'static, on_panic: impl FnOnce(&str) + 'static) {
-    drop(glommio::spawn_local(guarded(task, on_panic)).detach());
+    // Into the default queue, whichever queue the caller runs in: a session's sockets belong to the throughput ring, or
+    // every packet would interrupt the walks.
+    spawn_into(TaskQueueHandle::default(), task, on_panic);
+}
+
+fn spawn_into(
+    queue: TaskQueueHandle,
+    task: impl Future<Output = ()> + 'static,
+    on_panic: impl FnOnce(&str) + 'static,
+) {
+    match glommio::spawn_local_into(guarded(task, on_panic), queue) {
+        Ok(task) => drop(task.detach()),
+        Err(error) => tracing::error!("a task queue is gone: {error}"),
+    }
 }
 
 async fn guarded(task: impl Future<Output = ()>, on_panic: impl FnOnce(&str)) {
@@ -153,11 +215,11 @@ async fn guarded(task: impl Future<Output = ()>, on_panic: impl FnOnce(&str)) {
 }
 
 /// Starts the pump of a stream, and another should it panic: the stream's readers must not starve.
-fn start_pump(key: StreamKey, stream: Weak<Stream>, longest: Rc<Cell<Duration>>) {
+fn start_pump(queue: TaskQueueHandle, key: StreamKey, stream: Weak<Stream>, longest: Rc<Cell<Duration>>) {
     let (stream_again, longest_again) = (Weak::clone(&stream), Rc::clone(&longest));
-    spawn(pump(stream, longest), move |panic| {
+    spawn_into(queue, pump(stream, longest), move |panic| {
         tracing::error!(stream = %key, "the stream's pump panicked: {panic}");
-        start_pump(key, stream_again, longest_again);
+        start_pump(queue, key, stream_again, longest_again);
     });
 }
 
@@ -193,9 +255,15 @@ pub(crate) async fn run<S: Service>(
     stop: Arc<crate::executor::Stop>,
 ) {
     let mut ending = None;
+    let mut ticked = Instant::now();
     loop {
-        timer::sleep(TICK).await;
+        timer::sleep(PULSE).await;
         let now = Instant::now();
+        if now.saturating_duration_since(ticked) < TICK {
+            continue;
+        }
+        ticked = now;
+        shard.observe(now);
         shard.registry.tick(now);
         service.tick(now);
         match ending {

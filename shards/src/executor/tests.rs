@@ -87,10 +87,12 @@ type Reports = Receiver<(ShardId, Ball)>;
 
 fn run(script: Script, cpus: &[usize]) -> (std::io::Result<super::Running>, Reports) {
     let (report, reports) = channel();
-    let running =
-        start(&Options { cpus: cpus.to_vec(), streams: options() }, move |shard: &Rc<Shard<Ball>>| {
+    let running = start(
+        &Options { cpus: cpus.to_vec(), streams: options(), coalesce_max: None },
+        move |shard: &Rc<Shard<Ball>>| {
             Rc::new(Player { shard: Rc::clone(shard), report: report.clone(), guests: Cell::new(0), script })
-        });
+        },
+    );
     (running, reports)
 }
 

@@ -28,7 +28,7 @@ pub enum KeyError {
     /// `.` or `..`.
     #[error("'.' and '..' are not allowed in a stream's path")]
     Dots,
-    /// Longer than [`KEY_BYTES_MAX`].
+    /// Longer than 512 bytes.
     #[error("the stream's path has {0} bytes; at most 512 are allowed")]
     TooLong(usize),
     /// A character that keys exclude.

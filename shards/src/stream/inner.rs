@@ -76,6 +76,11 @@ impl Inner {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn options(&self) -> StreamOptions {
+        self.options
+    }
+
     // What the publisher gives.
 
     pub(super) fn track(&mut self, track: Track) {

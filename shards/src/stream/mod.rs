@@ -88,7 +88,7 @@ pub struct Party {
 /// A stream, shared among the tasks of its shard; see the module.
 pub struct Stream {
     key: StreamKey,
-    options: StreamOptions,
+    coalesce: Cell<Duration>,
     inner: RefCell<Inner>,
     now: Cell<Instant>,
     pump: Pump,
@@ -127,7 +127,7 @@ impl Stream {
         Rc::new(Self {
             inner: RefCell::new(Inner::new(options)),
             key,
-            options,
+            coalesce: Cell::new(options.coalesce),
             now: Cell::new(now),
             pump: Pump::default(),
         })
@@ -140,7 +140,12 @@ impl Stream {
 
     /// How long frames gather before they are sent.
     pub fn coalesce(&self) -> Duration {
-        self.options.coalesce
+        self.coalesce.get()
+    }
+
+    /// From now on frames gather so long before they are sent.
+    pub fn set_coalesce(&self, coalesce: Duration) {
+        self.coalesce.set(coalesce);
     }
 
     /// Takes the publisher's seat.

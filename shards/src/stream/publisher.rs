@@ -83,7 +83,7 @@ impl Publisher {
     /// # Errors
     /// [`Evicted`].
     pub fn flush(&self) -> Result<(), Evicted> {
-        let at_once = self.stream.options.coalesce.is_zero();
+        let at_once = self.stream.coalesce.get().is_zero();
         let work = self.inner(|inner| inner.flush(at_once))?;
         self.stream.mark(work);
         Ok(())

@@ -212,7 +212,7 @@ impl World {
         }
         self.witness.run();
         for kind in [WORDS, "other"] {
-            let options = self.house.stream.options;
+            let options = self.house.stream.inner.borrow().options();
             // A unit of these words is shorter than 80 bytes.
             let most = options.ring.bytes_max.max(options.gop.frames_max * 80);
             assert!(self.house.ring_bytes(kind) <= most);
