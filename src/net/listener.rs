@@ -7,19 +7,25 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{FromRawFd, IntoRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use glommio::{net::TcpListener, timer};
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
-use super::socket::Socket;
+use super::{seldom::Seldom, socket::Socket};
 
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
 /// How long to wait when the process is out of descriptors: others close meanwhile.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Peers that vanished are noticed after two minutes, also those that have nothing to say and nothing to take.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// What accepted sockets get.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +56,9 @@ impl Listener {
             // Inherited by accepted sockets.
             socket.set_send_buffer_size(options.send_buffer)?;
         }
+        // Inherited as well, these two.
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&KEEPALIVE)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let fd = OwnedFd::from(socket).into_raw_fd();
@@ -70,7 +78,10 @@ impl Listener {
 
     /// Gives each connection to `take`, for ever.
     pub async fn run(&self, mut take: impl FnMut(Socket)) {
+        let failures = Seldom::default();
         loop {
+            // A backlog that never empties must leave time for those who are in.
+            glommio::yield_if_needed().await;
             match self.listener.accept().await {
                 Ok(stream) => match stream.peer_addr() {
                     Ok(peer) => take(Socket::accepted(stream, peer)),
@@ -78,8 +89,9 @@ impl Listener {
                     Err(error) => tracing::debug!("a connection came and went: {error}"),
                 },
                 Err(error) => {
-                    let error = io::Error::from(error);
-                    tracing::warn!("accept failed: {error}");
+                    if let Some(more) = failures.admit(Instant::now()) {
+                        tracing::warn!("accept failed: {} (and {more} times before)", io::Error::from(error));
+                    }
                     timer::sleep(OUT_OF_DESCRIPTORS).await;
                 }
             }
@@ -95,6 +107,9 @@ impl Listener {
 pub fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(1)
 }

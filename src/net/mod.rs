@@ -5,5 +5,6 @@
 pub mod admission;
 pub mod connection;
 pub mod listener;
+pub mod seldom;
 pub mod socket;
 pub mod tls;
