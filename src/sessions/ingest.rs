@@ -10,15 +10,13 @@ use crate::{
     protocols::flv::{Demux, Item, TagType, codec_hints},
 };
 
-/// A log line for the first of these many bad tags, and then for every thousandth: a broken encoder must not fill a disk.
-const BAD_LOGGED: u64 = 3;
-
 /// See the module.
 pub struct Ingest {
     id: ConnId,
     publisher: Publisher,
     demux: Demux,
     items: Vec<Item>,
+    tracks: u64,
     bad: u64,
     frames: u64,
 }
@@ -26,7 +24,7 @@ pub struct Ingest {
 impl Ingest {
     /// For a publisher's seat.
     pub fn new(id: ConnId, publisher: Publisher) -> Self {
-        Self { id, publisher, demux: Demux::new(), items: Vec::new(), bad: 0, frames: 0 }
+        Self { id, publisher, demux: Demux::new(), items: Vec::new(), tracks: 0, bad: 0, frames: 0 }
     }
 
     /// The seat.
@@ -53,8 +51,11 @@ impl Ingest {
         for item in self.items.drain(..) {
             match item {
                 Item::Track(track) => {
-                    tracing::info!(conn = %self.id, stream = %self.publisher.stream().key(),
-                        "{}: {} {}", track.id, track.codec, Described(&track.shape));
+                    self.tracks += 1;
+                    if is_worth_a_line(self.tracks) {
+                        tracing::info!(conn = %self.id, stream = %self.publisher.stream().key(),
+                            "{}: {} {}", track.id, track.codec, Described(&track.shape));
+                    }
                     self.publisher.track(track)?;
                 }
                 Item::Frame(frame) => {
@@ -71,9 +72,9 @@ impl Ingest {
         if let Err(error) = outcome {
             self.bad += 1;
             self.publisher.note_malformed()?;
-            if self.bad <= BAD_LOGGED || self.bad.is_multiple_of(1_000) {
+            if is_worth_a_line(self.bad) {
                 tracing::warn!(conn = %self.id, stream = %self.publisher.stream().key(),
-                    "left out {kind:?} tag at {timestamp} ms (the {}th): {error}", self.bad);
+                    "left out {kind:?} tag at {timestamp} ms (number {}): {error}", self.bad);
             }
         }
         Ok(())
@@ -86,6 +87,12 @@ impl Ingest {
     pub fn flush(&self) -> Result<(), Evicted> {
         self.publisher.flush()
     }
+}
+
+/// Whether the `n`th event of a kind is worth a line: the first ones, and then each that doubles their number. A broken
+/// encoder must not fill a disk.
+const fn is_worth_a_line(n: u64) -> bool {
+    n <= 8 || n.is_power_of_two()
 }
 
 struct Described<'a>(&'a shards::media::Shape);
