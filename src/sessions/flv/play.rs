@@ -118,7 +118,7 @@ impl Goodbye<'_> {
     /// Ends the connection in the words of its protocol.
     async fn say(self, outcome: Outcome) {
         let (words, why): (Bytes, String) = match outcome {
-            Outcome::Gone(why) => (Bytes::new(), why),
+            Outcome::Gone(why) => return self.log(&why),
             Outcome::WebSocket(words, why) => (words, why),
             Outcome::Closing(closing) => {
                 let code = match closing {
@@ -141,12 +141,11 @@ impl Goodbye<'_> {
                 self.log("the player took nothing for too long");
                 return;
             }
-            Outcome::Leave(Leave::PeerGone) => (Bytes::new(), "the connection closed".to_owned()),
+            Outcome::Leave(Leave::PeerGone) => return self.log("the connection closed"),
         };
         self.log(&why);
-        if !words.is_empty() || !self.rest.is_empty() {
-            self.client.farewell_after(self.rest, &words).await;
-        }
+        // Also without words: what was sent is to arrive before the end, and TLS has an end of its own.
+        self.client.farewell_after(self.rest, &words).await;
     }
 
     fn log(&self, why: &str) {

@@ -73,12 +73,11 @@ async fn flow(context: &Rc<Context>, client: &Client, machine: &mut Machine, ing
     let mut reader = Reader::new(ReaderOptions { tag_bytes_max: context.options.tag_bytes_max });
     let mut flv = BytesMut::new();
     loop {
-        let mut flowed = false;
+        let frames = ingest.frames();
         loop {
             match machine.poll() {
                 Ok(None) => break,
                 Ok(Some(Event::Binary(bytes))) => {
-                    flowed = true;
                     flv.extend_from_slice(&bytes);
                     if let Err(ended) = take_tags(&mut reader, &mut flv, ingest) {
                         return ended;
@@ -99,7 +98,7 @@ async fn flow(context: &Rc<Context>, client: &Client, machine: &mut Machine, ing
         if let Err(evicted) = ingest.flush() {
             return evicted.into();
         }
-        if flowed {
+        if ingest.frames() > frames {
             client.entry().expect_within(context.options.silence_timeout);
         }
         if let Err(gone) = client.send(&machine.take_output()).await {
