@@ -204,7 +204,7 @@ impl Node {
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
             pages: Rc::new(move |request| api.answer(request)),
-            refusing: Cell::new(0),
+            refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
         Rc::new(Self { context, plan: plan.clone(), listeners: RefCell::default(), ticks: Cell::new(0), cpu })

@@ -55,6 +55,20 @@ impl Life {
             }
         }
     }
+
+    /// A new deadline, or none: what was said about the last one is void. The end of the server is not.
+    fn expect(&self, deadline: Option<(Instant, Duration)>) {
+        self.deadline.set(deadline);
+        if let Some(Closing::Silent(_)) = self.closing.get() {
+            self.closing.set(None);
+        }
+    }
+
+    /// Wakes the task of `cx` when it is to go.
+    fn watch(&self, cx: &Context<'_>) {
+        let known = self.waker.take().filter(|waker| waker.will_wake(cx.waker()));
+        self.waker.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+    }
 }
 
 /// The table of one shard.
@@ -129,12 +143,12 @@ impl Connection {
 
     /// It must go on within `allowed`.
     pub fn expect_within(&self, allowed: Duration) {
-        self.life.deadline.set(Some((Instant::now() + allowed, allowed)));
+        self.life.expect(Some((Instant::now() + allowed, allowed)));
     }
 
     /// It may be silent.
     pub fn expect_nothing(&self) {
-        self.life.deadline.set(None);
+        self.life.expect(None);
     }
 
     /// Ready when it is to go.
@@ -142,7 +156,7 @@ impl Connection {
         match self.life.closing.get() {
             Some(closing) => Poll::Ready(closing),
             None => {
-                self.life.waker.set(Some(cx.waker().clone()));
+                self.life.watch(cx);
                 Poll::Pending
             }
         }
@@ -162,13 +176,62 @@ impl Connection {
     }
 
     /// Leaves this shard's table, to enter another's.
-    pub fn depart(mut self) -> (ConnId, SocketAddr, Option<Ticket>) {
-        (self.id, self.peer, self.ticket.take())
+    pub fn depart(mut self) -> (ConnId, Option<Ticket>) {
+        (self.id, self.ticket.take())
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         self.table.lives.borrow_mut().try_remove(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(table: &Rc<Connections>) -> Connection {
+        table.enter(ConnId::random(), ([127, 0, 0, 1], 1).into(), None)
+    }
+
+    fn verdict(connection: &Connection) -> Option<Closing> {
+        match connection.poll_closing(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(closing) => Some(closing),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn who_is_silent_too_long_is_to_go_unless_it_may_do_something_else_now() {
+        let table = Rc::new(Connections::default());
+        let connection = connection(&table);
+        let allowed = Duration::from_secs(1);
+        connection.expect_within(allowed);
+        table.tick(Instant::now());
+        assert_eq!(verdict(&connection), None);
+        table.tick(Instant::now() + allowed);
+        assert_eq!(verdict(&connection), Some(Closing::Silent(allowed)));
+        // It played as long as it wanted, and may ask again.
+        connection.expect_within(allowed);
+        assert_eq!(verdict(&connection), None);
+        connection.expect_nothing();
+        table.tick(Instant::now() + 10 * allowed);
+        assert_eq!(verdict(&connection), None);
+    }
+
+    #[test]
+    fn the_end_of_the_server_is_final_also_for_those_who_come_later() {
+        let table = Rc::new(Connections::default());
+        let early = connection(&table);
+        table.close_all();
+        let late = connection(&table);
+        for connection in [&early, &late] {
+            connection.expect_nothing();
+            assert_eq!(verdict(connection), Some(Closing::Shutdown));
+        }
+        assert_eq!(table.len(), 2);
+        drop((early, late));
+        assert!(table.is_empty());
     }
 }

@@ -44,8 +44,10 @@ pub struct Moving {
 }
 
 impl Socket {
-    /// A connection that this executor has accepted.
+    /// A connection that this executor has accepted. An IPv4 peer of an IPv6 listener is known by its IPv4 address, so
+    /// that it is one peer to limits and logs whichever port it uses.
     pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Self {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let socket = Self { stream: RefCell::new(stream), tls: None, peer };
         // The ring's accept asks for it, the immediate one does not; children of hooks must not inherit players.
         let _ = socket.with_fd(|fd| SockRef::from(&fd).set_cloexec(true));
@@ -60,17 +62,15 @@ impl Socket {
     /// From here on the connection speaks TLS. `received` is what was read of it already, and is plaintext afterwards.
     ///
     /// # Errors
-    /// When the first record is no TLS.
+    /// When the first record is no TLS. The alert that says so waits to be flushed.
     pub fn start_tls(
         &mut self,
         config: &std::sync::Arc<rustls::ServerConfig>,
         received: &mut BytesMut,
     ) -> io::Result<()> {
-        let mut tls = Tls::new(config)?;
+        let tls = self.tls.insert(RefCell::new(Box::new(Tls::new(config)?)));
         let cipher = received.split();
-        tls.receive(&cipher, received)?;
-        self.tls = Some(RefCell::new(Box::new(tls)));
-        Ok(())
+        tls.get_mut().receive(&cipher, received)
     }
 
     /// Whether it speaks TLS.
@@ -78,14 +78,20 @@ impl Socket {
         self.tls.is_some()
     }
 
-    /// Leaves this executor.
+    /// A descriptor to [`depart`](Self::depart) with.
     ///
     /// # Errors
-    /// When the process is out of descriptors: there are two for a moment.
-    pub fn depart(self) -> io::Result<Moving> {
-        // A stream gives its descriptor away only as a duplicate; the original closes with the stream.
-        let fd = self.with_fd(|fd| fd.try_clone_to_owned())?;
-        Ok(Moving { fd, tls: self.tls.map(RefCell::into_inner), peer: self.peer })
+    /// When the process is out of descriptors.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.with_fd(|fd| fd.try_clone_to_owned())
+    }
+
+    /// Leaves this executor. A stream gives its descriptor away only as a [`duplicate`](Self::duplicate); the original
+    /// closes with the stream.
+    pub fn depart(self, fd: OwnedFd) -> Moving {
+        let mut tls = self.tls.map(RefCell::into_inner);
+        tls.iter_mut().for_each(|tls| tls.unwatch());
+        Moving { fd, tls, peer: self.peer }
     }
 
     fn with_fd<R>(&self, act: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
@@ -103,6 +109,7 @@ impl Socket {
                 if let Some(tls) = &self.tls {
                     // A handshake has answers, and so have mistakes: they go before more is awaited.
                     self.flush_tls(cx, &mut tls.borrow_mut())?;
+                    tls.borrow_mut().watch(cx.waker());
                     if tls.borrow().is_closed() {
                         return Poll::Ready(Ok(0));
                     }
@@ -199,7 +206,11 @@ impl Sink for Socket {
         while let Some(ready) = tls.ready() {
             match self.send_now(&[IoSlice::new(ready)]) {
                 Ok(sent) => tls.advance(sent),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It counts as sent: the task that reads sends it on, should nothing more come from here.
+                    tls.wake();
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

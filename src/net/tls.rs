@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, IoSlice, Write},
     path::Path,
     sync::Arc,
+    task::Waker,
 };
 
 use bytes::{Buf, BytesMut};
@@ -50,6 +51,8 @@ pub struct Tls {
     /// Ciphertext that waits for the socket.
     out: BytesMut,
     closed: bool,
+    /// The task that reads.
+    reader: Option<Waker>,
 }
 
 impl Tls {
@@ -60,7 +63,7 @@ impl Tls {
     pub fn new(config: &Arc<ServerConfig>) -> io::Result<Self> {
         let mut connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
         connection.set_buffer_limit(Some(PLAIN_MAX));
-        Ok(Self { connection, out: BytesMut::new(), closed: false })
+        Ok(Self { connection, out: BytesMut::new(), closed: false, reader: None })
     }
 
     /// Takes ciphertext, and gives the plaintext to the end of `into`: little of either stays here.
@@ -115,6 +118,23 @@ impl Tls {
     pub fn close(&mut self) {
         self.connection.send_close_notify();
         self.encrypt();
+    }
+
+    /// Remembers the task that reads, which also sends what [`write`](Self::write)rs leave.
+    pub fn watch(&mut self, waker: &Waker) {
+        if !self.reader.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.reader = Some(waker.clone());
+        }
+    }
+
+    /// Forgets it: the connection leaves its executor.
+    pub fn unwatch(&mut self) {
+        self.reader = None;
+    }
+
+    /// Wakes the task that reads.
+    pub fn wake(&self) {
+        self.reader.iter().for_each(Waker::wake_by_ref);
     }
 
     /// Ciphertext for the socket.

@@ -79,14 +79,27 @@ impl Client {
     /// Leaves this shard.
     ///
     /// # Errors
-    /// When the process is out of descriptors.
-    pub(super) fn depart(self, from: ShardId, guest: Guest) -> Result<Arrival, (ConnId, io::Error)> {
-        let (id, _, ticket) = self.entry.depart();
-        let socket = Rc::try_unwrap(self.socket)
-            .map_err(|_| io::Error::other("the socket is still in use"))
-            .and_then(Socket::depart)
-            .map_err(|error| (id, error))?;
-        Ok(Arrival { id, ticket, socket, from, guest })
+    /// When the process is out of descriptors; client and guest stay as they were.
+    pub(super) fn depart(
+        self,
+        from: ShardId,
+        guest: Guest,
+    ) -> Result<Arrival, Box<(Self, Guest, io::Error)>> {
+        let Self { entry, socket } = self;
+        let fd = match socket.duplicate() {
+            Ok(fd) => fd,
+            Err(error) => return Err(Box::new((Self { entry, socket }, guest, error))),
+        };
+        match Rc::try_unwrap(socket) {
+            Ok(socket) => {
+                let (id, ticket) = entry.depart();
+                Ok(Arrival { id, ticket, socket: socket.depart(fd), from, guest })
+            }
+            Err(socket) => {
+                let error = io::Error::other("the socket is still in use");
+                Err(Box::new((Self { entry, socket }, guest, error)))
+            }
+        }
     }
 
     /// Sends all of `bytes`.
@@ -107,18 +120,25 @@ impl Client {
     /// Reads what is there to the end of `into`, at least one byte.
     ///
     /// # Errors
-    /// When the peer is gone, or it is time to go.
+    /// When the peer is gone, or it is time to go, however much it has to say.
     pub async fn read(&self, into: &mut BytesMut) -> Result<usize, Gone> {
-        match self.entry.race(self.socket.read(into)).await {
-            Ok(Ok(0)) => Err(Gone::Peer(io::ErrorKind::UnexpectedEof.into())),
-            Ok(Ok(read)) => Ok(read),
-            Ok(Err(error)) => Err(Gone::Peer(error)),
-            Err(closing) => Err(Gone::Closing(closing)),
-        }
+        give_way().await;
+        poll_fn(|cx| {
+            if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
+                return Poll::Ready(Err(Gone::Closing(closing)));
+            }
+            self.socket.poll_read(cx, into).map(|read| match read {
+                Ok(0) => Err(Gone::Peer(io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) => Ok(read),
+                Err(error) => Err(Gone::Peer(error)),
+            })
+        })
+        .await
     }
 
     /// Waits for bytes of a publisher.
     pub async fn hear(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
+        give_way().await;
         poll_fn(|cx| {
             if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
                 return Poll::Ready(Heard::Closing(closing));
@@ -133,6 +153,7 @@ impl Client {
 
     /// Keeps a player going, and waits for its bytes or its end.
     pub async fn feel(&self, subscriber: &Subscriber, into: &mut BytesMut) -> Felt {
+        give_way().await;
         poll_fn(|cx| {
             if let Poll::Ready(leave) = subscriber.poll(cx) {
                 return Poll::Ready(Felt::Leave(leave));
@@ -172,6 +193,11 @@ impl Client {
         all.extend_from_slice(words);
         self.farewell(&all).await;
     }
+}
+
+/// Lets others run when this task has had its time: a peer that sends as fast as the network can is always ready.
+async fn give_way() {
+    glommio::yield_if_needed().await;
 }
 
 /// Why nothing more can be said to a client.

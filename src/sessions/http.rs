@@ -1,6 +1,6 @@
 //! One HTTP connection: requests until one of them asks for a stream, which then goes on at its owner.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
 use bytes::{Bytes, BytesMut};
 use shards::media::StreamKey;
@@ -13,13 +13,19 @@ use super::{
 use crate::{
     net::connection::Closing,
     protocols::{
-        http::{CONTINUE, HttpError, Method, PathError, Reply, Request, Response, Status, Version, parse},
+        http::{
+            CONTINUE, HttpError, Method, PathError, Reply, Request, Response, Status, Version, parse,
+            stream_head,
+        },
         ws,
     },
 };
 
 /// The methods of a stream's URL.
 const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// The extension of a stream's path.
+const EXTENSION: &str = "flv";
 
 /// A request that waits for an answer by its stream's owner.
 pub struct Visit {
@@ -28,6 +34,13 @@ pub struct Visit {
     reply: Reply,
     /// What came behind the request.
     input: BytesMut,
+}
+
+impl Visit {
+    /// The stream.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
 }
 
 /// What is asked of a stream.
@@ -50,44 +63,58 @@ enum Route {
     Stream(StreamKey, Wish),
 }
 
-/// Serves a connection from its first bytes, `input`. With `refusal` its first request is answered by 503.
-pub async fn serve(context: &Rc<Context>, client: Client, mut input: BytesMut, refusal: Option<String>) {
+/// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` its first request is
+/// answered by 503.
+pub async fn serve(
+    context: &Rc<Context>,
+    client: Client,
+    mut input: BytesMut,
+    refusal: Option<String>,
+) -> Option<(Client, Guest)> {
     loop {
         let request = loop {
             match parse(&mut input, &context.options.http) {
                 Ok(Some(request)) => break request,
                 Ok(None) => match client.read(&mut input).await {
                     Ok(_) => {}
-                    Err(gone) => return incomplete(client, &gone, &input).await,
+                    Err(gone) => {
+                        incomplete(client, &gone, &input).await;
+                        return None;
+                    }
                 },
-                Err(error) => return malformed(client, &error).await,
+                Err(error) => {
+                    malformed(client, &error).await;
+                    return None;
+                }
             }
         };
         tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
             "{:?} {}", request.method, request.target.raw_path());
         if let Some(why) = &refusal {
             let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
-            return client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
+            client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
+            return None;
         }
         let response = match route(context, &request) {
             Route::Answer(response) => response,
             Route::Stream(key, wish) => {
-                let visit = Visit { wish, reply: request.reply(), input, key: key.clone() };
-                drop(request);
-                return context.route(&key, client, Guest::Http(Box::new(visit))).await;
+                let visit = Visit { wish, reply: request.reply(), input, key };
+                return Some((client, Guest::Http(Box::new(visit))));
             }
         };
         let reply = match read_body(context, &client, &request, &mut input).await {
             Ok(reply) => reply,
-            Err(error) => return malformed(client, &error).await,
+            Err(error) => {
+                malformed(client, &error).await;
+                return None;
+            }
         };
         let wire = response.write(reply);
         if !reply.keep_alive {
-            return client.farewell(&wire).await;
+            client.farewell(&wire).await;
+            return None;
         }
-        if client.send(&wire).await.is_err() {
-            return;
-        }
+        client.send(&wire).await.ok()?;
         client.entry().expect_within(context.options.idle_timeout);
     }
 }
@@ -113,14 +140,18 @@ async fn read_body(
 
 /// A request that never became whole.
 async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
-    if let (Gone::Closing(closing), false) = (gone, input.is_empty()) {
-        let status = match closing {
-            Closing::Silent(_) => Status::REQUEST_TIMEOUT,
-            Closing::Shutdown => Status::UNAVAILABLE,
-        };
-        let words = Response::text(status, closing).cors().write(Reply::CLOSE);
-        client.farewell(&words).await;
+    if input.is_empty() {
+        return;
     }
+    let response = match gone {
+        Gone::Closing(closing @ Closing::Silent(_)) => Response::text(Status::REQUEST_TIMEOUT, closing),
+        Gone::Closing(closing @ Closing::Shutdown) => Response::text(Status::UNAVAILABLE, closing),
+        Gone::Peer(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Response::text(Status::BAD_REQUEST, "the request ended within its head")
+        }
+        Gone::Peer(_) => return,
+    };
+    client.farewell(&response.cors().write(Reply::CLOSE)).await;
 }
 
 async fn malformed(client: Client, error: &HttpError) {
@@ -134,7 +165,7 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
     let path = request.target.path();
-    if path.ends_with(".flv") {
+    if has_extension(path) {
         return match (request.method, request.media()) {
             (Method::Options, _) => Route::Answer(Response::options(request, STREAM_METHODS)),
             (_, Err(error)) => Route::Answer(no_stream(&error)),
@@ -154,11 +185,7 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
         )
         .header("Upgrade", "websocket")
         .cors(),
-        (Method::Get | Method::Head, _) => Response::text(
-            Status::NOT_FOUND,
-            format!("there is nothing at {path}; streams are at /app/name.flv"),
-        )
-        .cors(),
+        (Method::Get | Method::Head, _) => nothing(path),
         _ => Response::method_not_allowed(STREAM_METHODS),
     })
 }
@@ -168,10 +195,8 @@ fn websocket(request: &Request) -> Result<Route, Response> {
     let path = request.target.path();
     let key = match path {
         "/publish" | "/play" => request.media_in_query(),
-        _ => request.media().and_then(|media| match media.extension.as_deref() {
-            Some("flv") => Ok(media.key),
-            _ => Err(PathError::Missing("app")),
-        }),
+        _ if has_extension(path) => request.media().map(|media| media.key),
+        _ => return Err(nothing(path)),
     }
     .map_err(|error| no_stream(&error))?;
     let head = ws::upgrade(request).map_err(|error| Response::error(&error))?;
@@ -179,6 +204,16 @@ fn websocket(request: &Request) -> Result<Route, Response> {
         key,
         if path == "/publish" { Wish::PublishWebSocket(head) } else { Wish::PlayWebSocket(head) },
     ))
+}
+
+/// Whether a path is a stream's, in whichever case.
+fn has_extension(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case(EXTENSION))
+}
+
+fn nothing(path: &str) -> Response {
+    let sentence = format!("there is nothing at {path}; streams are at /app/name.{EXTENSION}");
+    Response::text(Status::NOT_FOUND, sentence).cors()
 }
 
 fn no_stream(error: &PathError) -> Response {
@@ -203,12 +238,13 @@ pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal:
         Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, input)).await,
         Wish::Head => {
             let live = context.shard.registry().find(&key).is_some_and(|stream| stream.is_live());
-            let response = if live {
-                Response::new(Status::OK).body("video/x-flv", Bytes::new()).no_cache().cors()
+            let words = if live {
+                stream_head(reply.version, "video/x-flv", false)
             } else {
-                Response::text(Status::NOT_FOUND, format!("nobody publishes {key}")).cors()
+                let response = Response::text(Status::NOT_FOUND, format!("nobody publishes {key}")).cors();
+                response.write(Reply { keep_alive: false, ..reply })
             };
-            client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+            client.farewell(&words).await;
         }
         Wish::PlayWebSocket(head) => {
             if client.send(&head).await.is_ok() {

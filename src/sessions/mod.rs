@@ -9,7 +9,12 @@ mod http;
 mod ingest;
 pub mod rtmp;
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use glommio::timer;
@@ -22,6 +27,7 @@ use crate::{
     net::{
         admission::{Admission, Ticket},
         connection::Connections,
+        seldom::Seldom,
         socket::{Moving, Socket},
         tls,
     },
@@ -77,8 +83,21 @@ pub struct Context {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What is at HTTP paths that name no stream.
     pub pages: Pages,
-    /// Connections beyond the limits that are being told so.
-    pub refusing: Cell<usize>,
+    /// Connections beyond the limits.
+    pub refusals: Rc<Refusals>,
+}
+
+/// Connections beyond the limits: how many are being told so, and lines about them.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    now: Cell<usize>,
+    lines: Seldom,
+}
+
+/// One of those that are being told so.
+struct Refusal {
+    why: String,
+    all: Rc<Refusals>,
 }
 
 /// More refused connections than this at a time are closed without a word: saying so costs, too.
@@ -106,29 +125,33 @@ pub enum Guest {
 }
 
 impl Context {
-    /// Lets `guest` go on at the owner of `key`: here, or after one hop.
-    pub async fn route(self: &Rc<Self>, key: &StreamKey, client: Client, guest: Guest) {
-        let owner = self.shard.placement().owner(key);
-        if owner == self.shard.id() {
-            return guest.go_on(self, client, None).await;
-        }
-        let mut arrival = match client.depart(self.shard.id(), guest) {
-            Ok(arrival) => arrival,
-            Err((id, error)) => {
-                tracing::warn!(conn = %id, "cannot move to shard {owner}: {error}");
-                return;
+    /// Meets a connection that has just been accepted.
+    pub fn welcome(self: &Rc<Self>, socket: Socket, service: Service) {
+        let (id, peer) = (ConnId::random(), socket.peer());
+        let (ticket, refusal) = match self.admission.admit(peer.ip()) {
+            Ok(ticket) => (Some(ticket), None),
+            Err(why) => {
+                if let Some(more) = self.refusals.lines.admit(Instant::now()) {
+                    tracing::warn!(conn = %id, %peer, "refused: {why} (and {more} more before)");
+                }
+                match self.refusals.one(why.to_string()) {
+                    Some(refusal) => (None, Some(refusal)),
+                    None => return,
+                }
             }
         };
-        for _ in 0..INBOX_TRIES {
-            match self.shard.outbox().send(owner, arrival) {
-                Ok(()) => return,
-                Err(back) => arrival = back,
-            }
-            timer::sleep(INBOX_STEP).await;
-        }
-        tracing::warn!(conn = %arrival.id, "shard {owner} takes no more arrivals");
-        let (client, guest) = arrival.land(self);
-        guest.go_on(self, client, Some("the server is too busy to take this connection")).await;
+        let context = Rc::clone(self);
+        shards::spawn(
+            async move {
+                // Boxed, so that an idle player's task does not hold room for what was said before it played.
+                let why = refusal.as_ref().map(|refusal| refusal.why.clone());
+                let met = Box::pin(meet(&context, socket, id, ticket, service, why)).await;
+                if let Some((client, guest)) = met {
+                    context.host(client, guest).await;
+                }
+            },
+            move |panic| tracing::error!(conn = %id, "the session panicked: {panic}"),
+        );
     }
 
     /// Goes on with a connection that another shard has sent.
@@ -138,39 +161,56 @@ impl Context {
             async move {
                 tracing::debug!(conn = %id, "came from shard {} to shard {}", arrival.from, context.shard.id());
                 let (client, guest) = arrival.land(&context);
-                guest.go_on(&context, client, None).await;
+                context.host(client, guest).await;
             },
             move |panic| tracing::error!(conn = %id, "the session panicked: {panic}"),
         );
     }
 
-    /// Meets a connection that has just been accepted.
-    pub fn welcome(self: &Rc<Self>, socket: Socket, service: Service) {
-        let (id, peer) = (ConnId::random(), socket.peer());
-        let (ticket, refusal) = match self.admission.admit(peer.ip()) {
-            Ok(ticket) => (Some(ticket), None),
-            Err(refusal) => {
-                tracing::warn!(conn = %id, %peer, "refused: {refusal}");
-                if self.refusing.get() >= REFUSING_MAX {
-                    return;
+    /// Lives the rest of a connection that has named a stream, wish after wish, until it ends or goes to another shard.
+    async fn host(self: &Rc<Self>, client: Client, guest: Guest) {
+        let mut next = Some((client, guest));
+        while let Some((client, guest)) = next.take() {
+            next = if self.shard.placement().owner(guest.key()) == self.shard.id() {
+                guest.go_on(self, client, None).await
+            } else {
+                match Box::pin(self.send_home(client, guest)).await {
+                    Some((client, guest, why)) => guest.go_on(self, client, Some(why)).await,
+                    None => None,
                 }
-                (None, Some(refusal.to_string()))
+            };
+        }
+    }
+
+    /// Sends a guest to the owner of its stream. One that cannot be sent comes back, with the reason.
+    async fn send_home(
+        self: &Rc<Self>,
+        client: Client,
+        guest: Guest,
+    ) -> Option<(Client, Guest, &'static str)> {
+        let owner = self.shard.placement().owner(guest.key());
+        let mut arrival = match client.depart(self.shard.id(), guest) {
+            Ok(arrival) => arrival,
+            Err(stayed) => {
+                let (client, guest, error) = *stayed;
+                tracing::warn!(conn = %client.id(), "cannot move to shard {owner}: {error}");
+                return Some((client, guest, "the server is out of resources for this connection"));
             }
         };
-        let context = Rc::clone(self);
-        shards::spawn(
-            async move {
-                let refused = refusal.is_some();
-                context.refusing.update(|n| n + usize::from(refused));
-                meet(&context, socket, id, ticket, service, refusal).await;
-                context.refusing.update(|n| n - usize::from(refused));
-            },
-            move |panic| tracing::error!(conn = %id, "the session panicked: {panic}"),
-        );
+        for _ in 0..INBOX_TRIES {
+            match self.shard.outbox().send(owner, arrival) {
+                Ok(()) => return None,
+                Err(back) => arrival = back,
+            }
+            timer::sleep(INBOX_STEP).await;
+        }
+        tracing::warn!(conn = %arrival.id, "shard {owner} takes no more arrivals");
+        let (client, guest) = arrival.land(self);
+        Some((client, guest, "the server is too busy to take this connection"))
     }
 }
 
-/// Hears the first bytes, sets up TLS if they ask for it, and goes on in the port's protocol.
+/// Hears the first bytes, sets up TLS if they ask for it, and goes on in the port's protocol until a stream is named.
 async fn meet(
     context: &Rc<Context>,
     mut socket: Socket,
@@ -178,7 +218,7 @@ async fn meet(
     ticket: Option<Ticket>,
     service: Service,
     refusal: Option<String>,
-) {
+) -> Option<(Client, Guest)> {
     let entry = context.connections.enter(id, socket.peer(), ticket);
     entry.expect_within(context.options.handshake_timeout);
     tracing::debug!(conn = %id, peer = %socket.peer(), "accepted on shard {}", context.shard.id());
@@ -186,23 +226,41 @@ async fn meet(
     match entry.race(socket.read(&mut input)).await {
         Ok(Ok(read)) if read > 0 => {}
         // Port scanners and health checks come and go without a word.
-        Ok(_) => return,
+        Ok(_) => return None,
         Err(closing) => {
             tracing::info!(conn = %id, peer = %socket.peer(), "said nothing: {closing}");
-            return;
+            return None;
         }
     }
     if let (Some(config), Some(&tls::FIRST_BYTE)) = (&context.tls, input.first())
         && let Err(error) = socket.start_tls(config, &mut input)
     {
         tracing::info!(conn = %id, peer = %socket.peer(), "TLS failed: {error}");
-        return;
+        // With the alert that TLS has for it.
+        Client::new(entry, socket).farewell(&[]).await;
+        return None;
     }
     let client = Client::new(entry, socket);
-    // Boxed, so that an idle player's task does not hold room for what was said before it played.
     match service {
-        Service::Rtmp => Box::pin(rtmp::serve(context, client, input, refusal)).await,
-        Service::Http => Box::pin(http::serve(context, client, input, refusal)).await,
+        Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
+        Service::Http => http::serve(context, client, input, refusal).await,
+    }
+}
+
+impl Refusals {
+    /// One more that is to be told `why`, if there are not too many.
+    fn one(self: &Rc<Self>, why: String) -> Option<Refusal> {
+        if self.now.get() >= REFUSING_MAX {
+            return None;
+        }
+        self.now.update(|now| now + 1);
+        Some(Refusal { why, all: Rc::clone(self) })
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.all.now.update(|now| now - 1);
     }
 }
 
@@ -216,10 +274,41 @@ impl Arrival {
 }
 
 impl Guest {
-    async fn go_on(self, context: &Rc<Context>, client: Client, refusal: Option<&str>) {
+    /// The stream it has named.
+    fn key(&self) -> &StreamKey {
+        match self {
+            Self::Rtmp(visit) => visit.key(),
+            Self::Http(visit) => visit.key(),
+        }
+    }
+
+    /// Grants its wish, or tells it why not; gives it back with its next wish, if it has one.
+    async fn go_on(
+        self,
+        context: &Rc<Context>,
+        client: Client,
+        refusal: Option<&str>,
+    ) -> Option<(Client, Self)> {
         match self {
             Self::Rtmp(visit) => Box::pin(rtmp::go_on(context, client, *visit, refusal)).await,
-            Self::Http(visit) => Box::pin(http::go_on(context, client, *visit, refusal)).await,
+            Self::Http(visit) => {
+                Box::pin(http::go_on(context, client, *visit, refusal)).await;
+                None
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_are_told_at_a_time_and_there_is_room_again() {
+        let refusals = Rc::new(Refusals::default());
+        let mut told: Vec<_> = (0..REFUSING_MAX + 5).filter_map(|_| refusals.one(String::new())).collect();
+        assert_eq!(told.len(), REFUSING_MAX);
+        told.pop();
+        assert!(refusals.one(String::new()).is_some());
     }
 }

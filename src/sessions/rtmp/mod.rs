@@ -4,23 +4,38 @@ mod egress;
 mod play;
 mod publish;
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use shards::media::{KeyError, StreamKey};
 
 use super::{Client, Context, Guest, client::Gone};
 use crate::{
     net::connection::Closing,
     protocols::rtmp::{
-        self, Error, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
+        self, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
     },
 };
+
+/// A client that publishes or plays for a shorter time than this waits for the rest of it before its next wish is heard:
+/// each wish costs a look at a stream and two lines of the log.
+const ROLE_MIN: Duration = Duration::from_millis(50);
 
 /// A connection that waits for an answer to its wish.
 pub struct Visit {
     server: Server,
+    key: StreamKey,
     wish: Wish,
+}
+
+impl Visit {
+    /// The stream.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
 }
 
 /// What a client asks for.
@@ -42,16 +57,16 @@ impl Wish {
 enum End {
     /// The client may ask for something else.
     Idle,
-    /// The connection is to close, after these words.
-    Close(Option<Farewell>),
+    /// The connection is to close: after the rest of a message, and these words.
+    Close(Vec<Bytes>, Option<Farewell>),
+    /// Nothing more can be said: the peer is gone, or takes nothing.
+    Gone,
 }
 
-impl From<Gone> for End {
-    fn from(gone: Gone) -> Self {
-        match gone {
-            Gone::Peer(_) => Self::Close(None),
-            Gone::Closing(closing) => Self::Close(Some(farewell(closing))),
-        }
+impl End {
+    /// With these words between two messages.
+    fn close(words: Option<Farewell>) -> Self {
+        Self::Close(Vec::new(), words)
     }
 }
 
@@ -62,8 +77,14 @@ fn farewell(closing: Closing) -> Farewell {
     }
 }
 
-/// Serves a connection from its first bytes, `input`. With `refusal` it is let in only to be told why it cannot stay.
-pub async fn serve(context: &Rc<Context>, client: Client, input: BytesMut, refusal: Option<String>) {
+/// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` it is let in only to be
+/// told why it cannot stay.
+pub async fn serve(
+    context: &Rc<Context>,
+    client: Client,
+    input: BytesMut,
+    refusal: Option<String>,
+) -> Option<(Client, Guest)> {
     let mut server = Server::new(ServerOptions {
         reader: context.options.reader,
         seed: fastrand::u64(..),
@@ -73,98 +94,92 @@ pub async fn serve(context: &Rc<Context>, client: Client, input: BytesMut, refus
         ..ServerOptions::default()
     });
     *server.input() = input;
-    negotiate(context, client, server, refusal).await;
+    negotiate(client, server, refusal).await
 }
 
-/// Goes on with a connection whose stream is this shard's.
-pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal: Option<&str>) {
-    let Visit { mut server, wish } = visit;
-    let end = match (refusal, wish.url().key.clone(), wish) {
-        (Some(why), _, wish) => refuse(&client, &mut server, &wish, why).await,
-        (None, Ok(key), Wish::Publish(request)) => {
+/// Grants a wish for a stream of this shard, or tells why not; gives the client back with its next wish.
+pub async fn go_on(
+    context: &Rc<Context>,
+    client: Client,
+    visit: Visit,
+    refusal: Option<&str>,
+) -> Option<(Client, Guest)> {
+    let Visit { mut server, key, wish } = visit;
+    let start = Instant::now();
+    let end = match (refusal, wish) {
+        (Some(why), wish) => refuse(&client, &mut server, &wish, why),
+        (None, Wish::Publish(request)) => {
             Box::pin(publish::run(context, &client, &mut server, *request, &key)).await
         }
-        (None, Ok(key), Wish::Play(request)) => {
+        (None, Wish::Play(request)) => {
             Box::pin(play::run(context, &client, &mut server, *request, &key)).await
         }
-        // Wishes without a key do not travel.
-        (None, Err(error), wish) => refuse(&client, &mut server, &wish, &error.to_string()).await,
     };
     match end {
         End::Idle => {
+            glommio::timer::sleep(ROLE_MIN.saturating_sub(start.elapsed())).await;
             client.entry().expect_within(context.options.idle_timeout);
-            Box::pin(negotiate(context, client, server, None)).await;
+            Box::pin(negotiate(client, server, None)).await
         }
-        End::Close(words) => close(client, server, words).await,
+        End::Close(rest, words) => {
+            close(client, server, rest, words).await;
+            None
+        }
+        End::Gone => None,
     }
 }
 
 /// Talks with the client until it asks for a stream.
-async fn negotiate(context: &Rc<Context>, client: Client, mut server: Server, refusal: Option<String>) {
+async fn negotiate(client: Client, mut server: Server, refusal: Option<String>) -> Option<(Client, Guest)> {
     loop {
-        match server.poll() {
+        let wish = match server.poll() {
             Ok(None) => {
-                if client.send(&server.take_output()).await.is_err() {
-                    return;
-                }
+                client.send(&server.take_output()).await.ok()?;
                 match client.read(server.input()).await {
-                    Ok(_) => {}
+                    Ok(_) => continue,
                     Err(gone) => {
                         tracing::debug!(conn = %client.id(), "left before it asked for a stream: {gone}");
                         if let Gone::Closing(closing) = gone {
-                            close(client, server, Some(farewell(closing))).await;
+                            close(client, server, Vec::new(), Some(farewell(closing))).await;
                         }
-                        return;
+                        return None;
                     }
                 }
             }
-            Ok(Some(Event::Connect(connect))) => match &refusal {
-                Some(why) => {
+            Ok(Some(Event::Connect(connect))) => {
+                let secure = if client.socket().is_tls() { ", TLS" } else { "" };
+                tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
+                    "RTMP{secure}: {} {}", connect.tc_url, connect.flash_ver);
+                if let Some(why) = &refusal {
                     server.reject_connect(why);
-                    return client.farewell(&server.take_output()).await;
+                    close(client, server, Vec::new(), None).await;
+                    return None;
                 }
-                None => {
-                    let secure = if client.socket().is_tls() { ", TLS" } else { "" };
-                    tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
-                        "RTMP{secure}: {} {}", connect.tc_url, connect.flash_ver);
-                    server.accept_connect();
-                }
-            },
-            Ok(Some(Event::Publish(request))) => {
-                match wish(&client, &mut server, Wish::Publish(request)).await {
-                    Ok((key, wish)) => return forward(context, client, server, &key, wish).await,
-                    Err(true) => {}
-                    Err(false) => return,
-                }
+                server.accept_connect();
+                continue;
             }
-            Ok(Some(Event::Play(request))) => match wish(&client, &mut server, Wish::Play(request)).await {
-                Ok((key, wish)) => return forward(context, client, server, &key, wish).await,
-                Err(true) => {}
-                Err(false) => return,
-            },
+            Ok(Some(Event::Publish(request))) => Wish::Publish(request),
+            Ok(Some(Event::Play(request))) => Wish::Play(request),
             // What is said about a stream that is not there has no meaning.
-            Ok(Some(_)) => {}
-            Err(error) => return bad(client, server, &error).await,
-        }
-    }
-}
-
-async fn forward(context: &Rc<Context>, client: Client, mut server: Server, key: &StreamKey, wish: Wish) {
-    // The machine travels without output, so that nothing is said twice or out of turn.
-    if client.send(&server.take_output()).await.is_ok() {
-        context.route(key, client, Guest::Rtmp(Box::new(Visit { server, wish }))).await;
-    }
-}
-
-/// The key of a wish. Without one it is refused, and the client may ask again (`true`) unless it is gone.
-async fn wish(client: &Client, server: &mut Server, wish: Wish) -> Result<(StreamKey, Wish), bool> {
-    match &wish.url().key {
-        Ok(key) => Ok((key.clone(), wish)),
-        Err(error) => {
-            let sentence = sentence(error);
-            refuse(client, server, &wish, &sentence).await;
-            Err(client.send(&server.take_output()).await.is_ok())
-        }
+            Ok(Some(_)) => continue,
+            Err(error) => {
+                tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "RTMP: {error}");
+                close(client, server, Vec::new(), Some(Farewell::Kicked(error.to_string()))).await;
+                return None;
+            }
+        };
+        let key = match &wish.url().key {
+            Ok(key) => key.clone(),
+            Err(error) => {
+                // Most clients wait for ever after a refusal, so the connection ends with it.
+                refuse(&client, &mut server, &wish, &sentence(error));
+                close(client, server, Vec::new(), None).await;
+                return None;
+            }
+        };
+        // The machine travels without output, so that nothing is said twice or out of turn.
+        client.send(&server.take_output()).await.ok()?;
+        return Some((client, Guest::Rtmp(Box::new(Visit { server, key, wish }))));
     }
 }
 
@@ -172,29 +187,23 @@ fn sentence(error: &KeyError) -> String {
     format!("the address names no stream: {error}")
 }
 
-/// Tells a client that its wish is not granted.
-async fn refuse(client: &Client, server: &mut Server, wish: &Wish, why: &str) -> End {
+/// Tells a client that its wish is not granted: by the codes at which encoders and players give up.
+fn refuse(client: &Client, server: &mut Server, wish: &Wish, why: &str) -> End {
     tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "refused: {why}");
     match wish {
+        Wish::Publish(request) if request.url.key.is_err() => server.reject_publish(&Reject::bad_name(why)),
         Wish::Publish(_) => server.reject_publish(&Reject::publish_denied(why)),
         Wish::Play(_) => server.reject_play(&Reject::play_failed(why)),
     }
-    End::Close(None)
+    End::close(None)
 }
 
-/// Ends a connection that broke the protocol.
-async fn bad(client: Client, mut server: Server, error: &Error) {
-    tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "RTMP: {error}");
-    server.close(&Farewell::Kicked(error.to_string()));
-    client.farewell(&server.take_output()).await;
-}
-
-/// Ends a connection, with last words where there are any.
-async fn close(client: Client, mut server: Server, words: Option<Farewell>) {
+/// Ends a connection: with the rest of what was being sent, and last words where there are any.
+async fn close(client: Client, mut server: Server, rest: Vec<Bytes>, words: Option<Farewell>) {
     if let Some(words) = words {
         server.close(&words);
     }
-    client.farewell(&server.take_output()).await;
+    client.farewell_after(rest, &server.take_output()).await;
 }
 
 /// The bounds of RTMP's reader from two limits of the configuration.

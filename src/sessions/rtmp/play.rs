@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use shards::{
     media::StreamKey,
     stream::{Leave, Subscriber},
@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// The longest that a player may ask for, in seconds: thirty years.
+const SECONDS_MAX: f64 = 1e9;
+
 /// Plays `key` until the player stops or has to.
 pub async fn run(
     context: &Rc<Context>,
@@ -33,17 +36,15 @@ pub async fn run(
     request: PlayRequest,
     key: &StreamKey,
 ) -> End {
-    let stream = context.shard.obtain(key);
     server.accept_play();
-    if let Err(gone) = client.send(&server.take_output()).await {
-        return gone.into();
+    if client.send(&server.take_output()).await.is_err() {
+        return End::Gone;
     }
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "plays by RTMP");
-    client.entry().expect_nothing();
-    if request.duration > 0.0 {
-        client.entry().expect_within(Duration::from_secs_f64(request.duration.min(1e9)));
-    }
     let start = Instant::now();
+    let wanted = (request.duration > 0.0).then(|| Duration::from_secs_f64(request.duration.min(SECONDS_MAX)));
+    // From here to the subscription nothing waits: a stream without readers may be let go of at any tick.
+    let stream = context.shard.obtain(key);
     let mut player = Player {
         subscriber: stream.subscribe(
             Selection::ALL.rendition(),
@@ -52,28 +53,37 @@ pub async fn run(
         ),
         selection: Selection::ALL,
         told: 0,
+        until: wanted.map(|wanted| start + wanted),
+        paused: false,
     };
+    drop(stream);
+    player.expect_end(client);
     let outcome = player.flow(context, client, server).await;
+    let is_complete = !player.paused && player.until.is_some();
     let (stats, rest) = player.subscriber.leave();
     let (end, why) = match outcome {
         Outcome::Stopped => (End::Idle, "the player said so".to_owned()),
-        Outcome::Gone(why) => (End::Close(None), why),
+        Outcome::Gone(why) => (End::Gone, why),
         Outcome::Bad(why) => {
             tracing::warn!(conn = %client.id(), "RTMP: {why}");
-            (End::Close(Some(Farewell::Kicked(why.clone()))), why)
+            (End::Close(rest.clone(), Some(Farewell::Kicked(why.clone()))), why)
         }
-        Outcome::Closing(Closing::Silent(_)) if request.duration > 0.0 => {
+        Outcome::Closing(Closing::Silent(_)) if is_complete => {
             server.play_complete();
             (End::Idle, "it has played as long as it wanted".to_owned())
         }
-        Outcome::Closing(closing) => (End::Close(Some(farewell(closing))), closing.to_string()),
-        Outcome::Leave(leave) => leaving(client, server, leave),
+        Outcome::Closing(closing) => (End::Close(rest.clone(), Some(farewell(closing))), closing.to_string()),
+        Outcome::Leave(leave) => leaving(client, server, leave, rest.clone()),
     };
     tracing::info!(conn = %client.id(), stream = %key, seconds = start.elapsed().as_secs_f32(),
         bytes = stats.bytes, skips = stats.skips, "stopped playing: {why}");
-    for bytes in rest {
-        if let Err(gone) = client.send(&bytes).await {
-            return gone.into();
+    if let End::Idle = end {
+        // The rest of a message, before anything else is said.
+        client.entry().expect_within(context.options.idle_timeout);
+        for bytes in rest {
+            if client.send(&bytes).await.is_err() {
+                return End::Gone;
+            }
         }
     }
     end
@@ -91,8 +101,11 @@ enum Outcome {
 struct Player {
     subscriber: Subscriber,
     selection: Selection,
-    /// Bytes that the machine was told of.
+    /// Bytes that the machine was told of, those that it wrote itself and that wait to be sent included.
     told: u64,
+    /// When it has had as much as it asked for.
+    until: Option<Instant>,
+    paused: bool,
 }
 
 impl Player {
@@ -115,6 +128,10 @@ impl Player {
                 }
             }
             self.say(server);
+            if server.input().is_empty() {
+                // An idle player holds no buffer.
+                *server.input() = BytesMut::new();
+            }
             match client.feel(&self.subscriber, server.input()).await {
                 Felt::Bytes(Ok(read)) if read > 0 => {}
                 Felt::Bytes(Ok(_)) => return Outcome::Gone("the connection closed".to_owned()),
@@ -128,7 +145,8 @@ impl Player {
     /// Passes the machine's answers on, between two batches.
     fn say(&mut self, server: &mut Server) {
         let sent = self.subscriber.stats().bytes;
-        server.sent(sent - std::mem::replace(&mut self.told, sent));
+        server.sent(sent.saturating_sub(self.told));
+        self.told = self.told.max(sent);
         if server.has_output() {
             let answer: Bytes = server.take_output();
             self.told += answer.len() as u64;
@@ -137,12 +155,23 @@ impl Player {
     }
 
     fn pause(&mut self, context: &Rc<Context>, client: &Client, paused: bool) {
+        self.paused = paused;
         if paused {
             self.subscriber.pause();
             client.entry().expect_within(context.options.idle_timeout);
         } else {
             self.subscriber.resume();
-            client.entry().expect_nothing();
+            self.expect_end(client);
+        }
+    }
+
+    /// A player may be silent for as long as it plays.
+    fn expect_end(&self, client: &Client) {
+        match self.until {
+            Some(until) => {
+                client.entry().expect_within(until.saturating_duration_since(Instant::now()));
+            }
+            None => client.entry().expect_nothing(),
         }
     }
 
@@ -156,21 +185,21 @@ fn mux(selection: Selection) -> Box<RtmpMux> {
     Box::new(RtmpMux::new(selection, ServerOptions::default().chunk_size as usize))
 }
 
-fn leaving(client: &Client, server: &mut Server, leave: Leave) -> (End, String) {
+fn leaving(client: &Client, server: &mut Server, leave: Leave, rest: Vec<Bytes>) -> (End, String) {
     match leave {
         Leave::NoPublisher => {
             server.play_not_found("nobody publishes this stream");
-            (End::Close(None), "nobody published the stream".to_owned())
+            (End::Close(rest, None), "nobody published the stream".to_owned())
         }
         Leave::Ended => {
             server.publisher_gone();
-            (End::Close(None), "the stream ended".to_owned())
+            (End::Close(rest, None), "the stream ended".to_owned())
         }
         Leave::Stalled => {
             // Nothing gets through; the kernel's buffer goes with the connection.
             client.socket().abort_on_close();
-            (End::Close(None), "the player took nothing for too long".to_owned())
+            (End::Gone, "the player took nothing for too long".to_owned())
         }
-        Leave::PeerGone => (End::Close(None), "the connection closed".to_owned()),
+        Leave::PeerGone => (End::Gone, "the connection closed".to_owned()),
     }
 }

@@ -31,7 +31,7 @@ pub async fn run(
         Err(taken @ PublishError::Taken(_)) => {
             tracing::warn!(conn = %client.id(), stream = %key, "refused to publish: {taken}");
             server.reject_publish(&Reject::bad_name(taken.to_string()));
-            return End::Close(None);
+            return End::close(None);
         }
     };
     server.accept_publish();
@@ -55,12 +55,11 @@ async fn flow(
     ingest: &mut Ingest,
 ) -> (End, String) {
     loop {
-        let mut flowed = false;
+        let frames = ingest.frames();
         loop {
             match server.poll() {
                 Ok(None) => break,
                 Ok(Some(Event::Media(media))) => {
-                    flowed = true;
                     let kind = match media.kind {
                         MediaKind::Audio => TagType::Audio,
                         MediaKind::Video => TagType::Video,
@@ -76,35 +75,34 @@ async fn flow(
                 Err(error) => {
                     let why = error.to_string();
                     tracing::warn!(conn = %client.id(), "RTMP: {why}");
-                    return (End::Close(Some(Farewell::Kicked(why.clone()))), why);
+                    return (End::close(Some(Farewell::Kicked(why.clone()))), why);
                 }
             }
         }
         if let Err(evicted) = ingest.flush() {
             return replaced(evicted);
         }
-        if flowed {
+        if ingest.frames() > frames {
             client.entry().expect_within(context.options.silence_timeout);
         }
         if server.has_output()
             && let Err(gone) = client.send(&server.take_output()).await
         {
-            let why = gone.to_string();
-            return (gone.into(), why);
+            return (End::Gone, gone.to_string());
         }
         match client.hear(ingest.publisher(), server.input()).await {
             Heard::Bytes(Ok(read)) if read > 0 => {}
-            Heard::Bytes(Ok(_)) => return (End::Close(None), "the connection closed".to_owned()),
-            Heard::Bytes(Err(error)) => return (End::Close(None), error.to_string()),
+            Heard::Bytes(Ok(_)) => return (End::Gone, "the connection closed".to_owned()),
+            Heard::Bytes(Err(error)) => return (End::Gone, error.to_string()),
             Heard::Evicted(evicted) => return replaced(evicted),
             Heard::Closing(closing @ Closing::Silent(_)) => {
-                return (End::Close(Some(Farewell::Idle)), closing.to_string());
+                return (End::close(Some(Farewell::Idle)), closing.to_string());
             }
-            Heard::Closing(closing) => return (End::Close(Some(farewell(closing))), closing.to_string()),
+            Heard::Closing(closing) => return (End::close(Some(farewell(closing))), closing.to_string()),
         }
     }
 }
 
 fn replaced(evicted: Evicted) -> (End, String) {
-    (End::Close(Some(Farewell::Replaced)), evicted.to_string())
+    (End::close(Some(Farewell::Replaced)), evicted.to_string())
 }
