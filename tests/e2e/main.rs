@@ -9,6 +9,7 @@ mod hostile;
 mod http;
 mod play_matrix;
 mod rtmp_life;
+mod sessions;
 mod shards;
 mod shutdown;
 mod slow;
