@@ -1,6 +1,14 @@
 //! The other end of a session: its entry in the table of connections and its socket.
 
-use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use shards::{
@@ -24,10 +32,19 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// connection, and the answer could be lost.
 const DRAIN_MAX: usize = 1 << 20;
 
+/// How long a session may work without a pause. A peer that sends as fast as loopback always has something to read; others
+/// would wait until the executor's preemption, a hundred milliseconds.
+const TURN: Duration = Duration::from_millis(2);
+
+/// The shortest sleep: only one lets the executor look at its rings, which mere yielding does not.
+const BREATH: Duration = Duration::from_micros(1);
+
 /// See the module.
 pub struct Client {
     entry: Connection,
     socket: Rc<Socket>,
+    /// Since when it has had something to do without a pause.
+    busy: Cell<Option<Instant>>,
 }
 
 /// What wakes a session that publishes.
@@ -53,7 +70,7 @@ pub enum Felt {
 impl Client {
     /// A connection as a session sees it.
     pub fn new(entry: Connection, socket: Socket) -> Self {
-        Self { entry, socket: Rc::new(socket) }
+        Self { entry, socket: Rc::new(socket), busy: Cell::default() }
     }
 
     /// The name that is on each of its log lines.
@@ -85,10 +102,10 @@ impl Client {
         from: ShardId,
         guest: Guest,
     ) -> Result<Arrival, Box<(Self, Guest, io::Error)>> {
-        let Self { entry, socket } = self;
+        let Self { entry, socket, busy } = self;
         let fd = match socket.duplicate() {
             Ok(fd) => fd,
-            Err(error) => return Err(Box::new((Self { entry, socket }, guest, error))),
+            Err(error) => return Err(Box::new((Self { entry, socket, busy }, guest, error))),
         };
         match Rc::try_unwrap(socket) {
             Ok(socket) => {
@@ -97,7 +114,7 @@ impl Client {
             }
             Err(socket) => {
                 let error = io::Error::other("the socket is still in use");
-                Err(Box::new((Self { entry, socket }, guest, error)))
+                Err(Box::new((Self { entry, socket, busy }, guest, error)))
             }
         }
     }
@@ -122,8 +139,7 @@ impl Client {
     /// # Errors
     /// When the peer is gone, or it is time to go, however much it has to say.
     pub async fn read(&self, into: &mut BytesMut) -> Result<usize, Gone> {
-        give_way().await;
-        poll_fn(|cx| {
+        self.turn(|cx| {
             if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
                 return Poll::Ready(Err(Gone::Closing(closing)));
             }
@@ -138,8 +154,7 @@ impl Client {
 
     /// Waits for bytes of a publisher.
     pub async fn hear(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
-        give_way().await;
-        poll_fn(|cx| {
+        self.turn(|cx| {
             if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
                 return Poll::Ready(Heard::Closing(closing));
             }
@@ -153,8 +168,7 @@ impl Client {
 
     /// Keeps a player going, and waits for its bytes or its end.
     pub async fn feel(&self, subscriber: &Subscriber, into: &mut BytesMut) -> Felt {
-        give_way().await;
-        poll_fn(|cx| {
+        self.turn(|cx| {
             if let Poll::Ready(leave) = subscriber.poll(cx) {
                 return Poll::Ready(Felt::Leave(leave));
             }
@@ -162,6 +176,27 @@ impl Client {
                 return Poll::Ready(Felt::Closing(closing));
             }
             self.socket.poll_read(cx, into).map(Felt::Bytes)
+        })
+        .await
+    }
+
+    /// Waits for `poll`, and lets others run first if this session has had its turn.
+    async fn turn<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        let now = Instant::now();
+        match self.busy.get() {
+            Some(since) if now.saturating_duration_since(since) >= TURN => {
+                glommio::timer::sleep(BREATH).await;
+                self.busy.set(None);
+            }
+            Some(_) => {}
+            None => self.busy.set(Some(now)),
+        }
+        poll_fn(|cx| {
+            let outcome = poll(cx);
+            if outcome.is_pending() {
+                self.busy.set(None);
+            }
+            outcome
         })
         .await
     }
@@ -193,11 +228,6 @@ impl Client {
         all.extend_from_slice(words);
         self.farewell(&all).await;
     }
-}
-
-/// Lets others run when this task has had its time: a peer that sends as fast as the network can is always ready.
-async fn give_way() {
-    glommio::yield_if_needed().await;
 }
 
 /// Why nothing more can be said to a client.
