@@ -114,7 +114,8 @@ impl Link {
 
     pub(super) fn take_output(&mut self) -> Bytes {
         self.counters.bytes_sent += self.output.len() as u64;
-        self.output.split().freeze()
+        // Nothing stays: the rest of an allocation that once held a handshake would stay with every idle player.
+        std::mem::take(&mut self.output).freeze()
     }
 
     /// Bytes sent that the peer has not confirmed; peers that never confirm exist, so this is only a hint.
