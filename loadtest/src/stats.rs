@@ -115,6 +115,10 @@ pub struct Tally {
     pub first_key: Times,
     /// From the publisher to the player, of pictures sent while it plays, in the window.
     pub latency: Times,
+    /// Of these, while slow players did not read.
+    pub during: Times,
+    /// Of these, before.
+    pub before: Times,
     /// Between arrivals of media, in the window.
     pub gap: Times,
     /// Why players died or never played.
@@ -167,6 +171,8 @@ impl Tally {
             (&mut self.first_byte, &other.first_byte),
             (&mut self.first_key, &other.first_key),
             (&mut self.latency, &other.latency),
+            (&mut self.during, &other.during),
+            (&mut self.before, &other.before),
             (&mut self.gap, &other.gap),
         ] {
             mine.merge(theirs);

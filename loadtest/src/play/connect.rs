@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,6 +67,20 @@ pub fn begin(
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         Err(error) => return Err(error),
     }
+    Ok(socket.into())
+}
+
+/// Connects and waits for it, `patience` at most.
+///
+/// # Errors
+/// As [`begin`], and when nobody answers in time.
+pub fn wait(remote: SocketAddr, source: Option<Ipv4Addr>, patience: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect_timeout(&remote.into(), patience)?;
     Ok(socket.into())
 }
 

@@ -23,6 +23,8 @@ pub struct Terms {
     pub close_ns: u64,
     /// Silence of more than this is a stall.
     pub stall_ns: u64,
+    /// Slow players do not read from here to there.
+    pub trouble_ns: Option<(u64, u64)>,
 }
 
 impl Terms {
@@ -105,6 +107,11 @@ impl Inspector {
         if steady && marker.sent_ns >= self.asked_ns {
             let latency = now.saturating_sub(marker.sent_ns);
             tally.latency.record_ns(latency);
+            match terms.trouble_ns {
+                Some((from, _)) if now < from => tally.before.record_ns(latency),
+                Some((_, until)) if now < until => tally.during.record_ns(latency),
+                _ => {}
+            }
             live.latency(latency);
         }
     }
@@ -152,8 +159,13 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    const TERMS: Terms =
-        Terms { run: Some(5), open_ns: 1_000, close_ns: 1_000_000_000, stall_ns: 50_000_000 };
+    const TERMS: Terms = Terms {
+        run: Some(5),
+        open_ns: 1_000,
+        close_ns: 1_000_000_000,
+        stall_ns: 50_000_000,
+        trouble_ns: None,
+    };
 
     fn picture(number: u64, sent_ns: u64, key: bool, run: u64) -> Media {
         let marker = Marker { run, stream: 0, picture: number, sent_ns };
