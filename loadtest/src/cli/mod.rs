@@ -60,7 +60,7 @@ pub struct Fanout {
 #[derive(Debug, Args)]
 pub struct Join {
     /// Those who come at once, for each --play.
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub joiners: u64,
     /// The time in which all of them come.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
@@ -79,7 +79,7 @@ pub struct Join {
 #[derive(Debug, Args)]
 pub struct Churn {
     /// How many come in all, for each --play. Together with --ramp this is how long it takes.
-    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub connects: u64,
     /// Instead of --connects: go on for so long.
     #[arg(long = "for", value_name = "TIME", value_parser = units::duration, conflicts_with = "connects")]
@@ -148,8 +148,8 @@ pub struct FloorRun {
 /// `compare`.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// A target: name=URL[,URL…][,publish=URL][,pid=N[+N…]][,process=NAME][,shardcast=URL], with players' URLs; or
-    /// name=floor[,cpu=N][,coalesce=TIME]. Ratios are to the first one.
+    /// A target: `name=URL[,URL…][,publish=URL][,pid=N[+N…]][,process=NAME][,shardcast=URL]`, with players' URLs; or
+    /// `name=floor[,cpu=N][,coalesce=TIME]`. Ratios are to the first one.
     #[arg(long = "target", value_name = "NAME=…", required = true)]
     pub targets: Vec<ComparedTarget>,
     /// How often each target has its turn.

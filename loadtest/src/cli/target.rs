@@ -49,7 +49,7 @@ pub struct TargetArgs {
     /// Where to publish (rtmp://host/app/stream%d); %d is the stream's number, from 0. Without it, somebody else does.
     #[arg(long, value_name = "URL", value_parser = publish)]
     pub publish: Option<Address>,
-    /// How many streams.
+    /// How many streams; also without --publish, for %d in --play.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub publishers: u64,
     /// What players play: rtmp://…, http://….flv or ws://….flv, with %d for the stream's number; COUNT@URL for another

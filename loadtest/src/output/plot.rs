@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 /// Width and height of a plot, pixels.
-const SIZE: (u32, u32) = (760, 300);
+const SIZE: (u32, u32) = (700, 290);
 const COLOURS: [RGBColor; 8] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
@@ -71,11 +71,14 @@ impl Plot {
             .build_cartesian_2d(x.0..x.1, 0.0..top)
             .ok()?;
         let ticks = self.ticks;
+        // So few that they stand at whole numbers of nines.
+        let labels = if ticks == Ticks::Nines { x.1.floor() as usize + 1 } else { 10 };
         chart
             .configure_mesh()
             .light_line_style(RGBColor(240, 240, 240))
             .x_desc(&self.axes.0)
             .y_desc(&self.axes.1)
+            .x_labels(labels.max(2))
             .x_label_formatter(&|x| ticks.show(*x))
             .draw()
             .ok()?;
@@ -112,7 +115,7 @@ impl Ticks {
             Self::Plain => format!("{x:.1}"),
             Self::Nines => {
                 let percent = 100.0 - 100.0 / 10_f64.powf(x);
-                let digits = (x.ceil() - 2.0).max(0.0) as usize;
+                let digits = (x.ceil() - 2.0).max(0.0) as usize + usize::from(x != x.trunc());
                 format!("{percent:.digits$} %")
             }
         }

@@ -127,15 +127,18 @@ fn players(run: &Outcome, out: &mut String) {
     if slow.started > 0 {
         let others = run.tally(|cohort| cohort.role != Role::Slow);
         let p99 = |times: &crate::stats::Times| Unit::Millis.show(times.quantile(0.99));
+        if others.before.count() > 0 {
+            let (before, during) = (p99(&others.before), p99(&others.during));
+            let _ = writeln!(
+                out,
+                "The others' p99: {before} before, {during} while {} did not read.",
+                slow.started
+            );
+        }
         let _ = writeln!(
             out,
-            "The others' p99: {} before, {} while {} did not read. Slow ones: {} went on at a keyframe, {} elsewhere, {} were closed.\n",
-            p99(&others.before),
-            p99(&others.during),
-            slow.started,
-            slow.resumed,
-            slow.broken,
-            slow.died
+            "The slow ones missed {} pictures; {} times one went on at a keyframe, {} times elsewhere; {} were closed.\n",
+            slow.lost, slow.resumed, slow.broken, slow.died
         );
     }
 }
