@@ -4,7 +4,7 @@
 //! frames leave at once while the shard has time to spare, and gather longer the busier it is. The busy share is observed
 //! at every tick and the window follows it: quickly up, slowly down.
 //!
-//! Invariant: `Duration::ZERO <= window <= max`; a shard that is less than [`EASE`] busy ends at zero.
+//! Invariant: `Duration::ZERO <= window <= max`; a shard that is less than half busy ends at zero.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! How connections live: a socket, a protocol machine and a role.
 //!
-//! A connection is accepted on any shard and met by [`welcome`]; when it has named its stream it goes on at the shard that
+//! A connection is accepted on any shard and met by [`Context::welcome`]; when it has named its stream it goes on at the shard that
 //! owns it, as an [`Arrival`] with all that it has said so far. Everything here runs on one shard's thread.
 
 mod client;
