@@ -203,14 +203,18 @@ fn spawn_into(
     }
 }
 
-async fn guarded(task: impl Future<Output = ()>, on_panic: impl FnOnce(&str)) {
-    if let Err(panic) = std::panic::AssertUnwindSafe(task).catch_unwind().await {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        on_panic(message);
+fn guarded(task: impl Future<Output = ()>, on_panic: impl FnOnce(&str)) -> impl Future<Output = ()> {
+    // Boxed: a future that is awaited by value has its room twice, as what was given and as what is awaited.
+    let outcome = std::panic::AssertUnwindSafe(Box::pin(task)).catch_unwind();
+    async move {
+        if let Err(panic) = outcome.await {
+            let message = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("no message");
+            on_panic(message);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     rc::Rc,
     sync::Arc,
@@ -202,7 +202,20 @@ impl Client {
     }
 
     /// Sends the last words and closes, so that they arrive: a peer that is still sending is read for a moment.
-    pub async fn farewell(self, words: &[u8]) {
+    pub fn farewell(self, words: &[u8]) -> impl Future<Output = ()> + use<> {
+        self.farewell_after(Vec::new(), words)
+    }
+
+    /// Sends what is left of a batch and then the last words.
+    pub fn farewell_after(self, rest: Vec<Bytes>, words: &[u8]) -> impl Future<Output = ()> + use<> {
+        let mut all = BytesMut::new();
+        rest.iter().for_each(|bytes| all.extend_from_slice(bytes));
+        all.extend_from_slice(words);
+        // Boxed, so that no session holds the room for its end from its beginning.
+        Box::pin(async move { self.end(&all).await })
+    }
+
+    async fn end(&self, words: &[u8]) {
         let _ = glommio::timer::timeout(GOODBYE, async {
             let mut drained = BytesMut::new();
             let mut total = 0;
@@ -219,14 +232,6 @@ impl Client {
             Ok(())
         })
         .await;
-    }
-
-    /// Sends what is left of a batch and then the last words.
-    pub async fn farewell_after(self, rest: Vec<Bytes>, words: &[u8]) {
-        let mut all = BytesMut::new();
-        rest.iter().for_each(|bytes| all.extend_from_slice(bytes));
-        all.extend_from_slice(words);
-        self.farewell(&all).await;
     }
 }
 

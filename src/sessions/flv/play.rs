@@ -73,7 +73,8 @@ pub async fn run(
     };
     let started = subscriber.has_started();
     let (stats, rest) = subscriber.leave();
-    Goodbye { client, key, framing, started, stats, rest, reply, start }.say(outcome).await;
+    // Boxed, so that the room for it is not held while the stream plays.
+    Box::pin(Goodbye { client, key, framing, started, stats, rest, reply, start }.say(outcome)).await;
 }
 
 /// What a player says: a WebSocket's control frames; anything else is nothing to us.

@@ -26,7 +26,7 @@ const ROLE_MIN: Duration = Duration::from_millis(50);
 
 /// A connection that waits for an answer to its wish.
 pub struct Visit {
-    server: Server,
+    server: Box<Server>,
     key: StreamKey,
     wish: Wish,
 }
@@ -85,14 +85,15 @@ pub async fn serve(
     input: BytesMut,
     refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
-    let mut server = Server::new(ServerOptions {
+    // Boxed, since it passes through several futures, each of which would have room for it.
+    let mut server = Box::new(Server::new(ServerOptions {
         reader: context.options.reader,
         seed: fastrand::u64(..),
         ip: context.options.server_ip.clone(),
         pid: std::process::id(),
         id: client.id().to_string(),
         ..ServerOptions::default()
-    });
+    }));
     *server.input() = input;
     negotiate(client, server, refusal).await
 }
@@ -112,7 +113,7 @@ pub async fn go_on(
             Box::pin(publish::run(context, &client, &mut server, *request, &key)).await
         }
         (None, Wish::Play(request)) => {
-            Box::pin(play::run(context, &client, &mut server, *request, &key)).await
+            Box::pin(play::run(context, &client, &mut server, request.duration, &key)).await
         }
     };
     match end {
@@ -130,7 +131,11 @@ pub async fn go_on(
 }
 
 /// Talks with the client until it asks for a stream.
-async fn negotiate(client: Client, mut server: Server, refusal: Option<String>) -> Option<(Client, Guest)> {
+async fn negotiate(
+    client: Client,
+    mut server: Box<Server>,
+    refusal: Option<String>,
+) -> Option<(Client, Guest)> {
     loop {
         let wish = match server.poll() {
             Ok(None) => {
@@ -199,7 +204,7 @@ fn refuse(client: &Client, server: &mut Server, wish: &Wish, why: &str) -> End {
 }
 
 /// Ends a connection: with the rest of what was being sent, and last words where there are any.
-async fn close(client: Client, mut server: Server, rest: Vec<Bytes>, words: Option<Farewell>) {
+async fn close(client: Client, mut server: Box<Server>, rest: Vec<Bytes>, words: Option<Farewell>) {
     if let Some(words) = words {
         server.close(&words);
     }

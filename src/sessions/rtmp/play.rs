@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     net::connection::Closing,
-    protocols::rtmp::{Event, Farewell, PlayRequest, Server, ServerOptions},
+    protocols::rtmp::{Event, Farewell, Server, ServerOptions},
     sessions::{
         Client, Context,
         client::{Felt, Gone},
@@ -28,12 +28,12 @@ use crate::{
 /// The longest that a player may ask for, in seconds: thirty years.
 const SECONDS_MAX: f64 = 1e9;
 
-/// Plays `key` until the player stops or has to.
+/// Plays `key` until the player stops or has to, for so many `seconds` if they are positive.
 pub async fn run(
     context: &Rc<Context>,
     client: &Client,
     server: &mut Server,
-    request: PlayRequest,
+    seconds: f64,
     key: &StreamKey,
 ) -> End {
     server.accept_play();
@@ -42,7 +42,7 @@ pub async fn run(
     }
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "plays by RTMP");
     let start = Instant::now();
-    let wanted = (request.duration > 0.0).then(|| Duration::from_secs_f64(request.duration.min(SECONDS_MAX)));
+    let wanted = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(SECONDS_MAX)));
     // From here to the subscription nothing waits: a stream without readers may be let go of at any tick.
     let stream = context.shard.obtain(key);
     let mut player = Player {
