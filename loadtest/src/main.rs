@@ -1,5 +1,5 @@
 //! `shardcast-loadtest`: arguments → runs → results. Exit status 0 when all is well and every requirement holds, 1 when one
-//! does not, 2 when nothing could be run, 130 when it was interrupted.
+//! does not, 2 when nothing could be measured, 130 when it was interrupted.
 
 mod cli;
 mod command;
@@ -63,8 +63,13 @@ fn run(cli: &Cli) -> Result<u8> {
     if output.quiet {
         unmet.iter().for_each(|sentence| eprintln!("{sentence}"));
     }
+    let nobody = results.runs.iter().any(|run| run.tally(|_| true).playing == 0);
+    if nobody {
+        eprintln!("shardcast-loadtest: nobody played, so that nothing was measured");
+    }
     Ok(match (unmet.is_empty(), stopped.load(Ordering::Relaxed)) {
         (false, _) => UNMET,
+        (true, false) if nobody => FAILED,
         (true, true) => INTERRUPTED,
         (true, false) => 0,
     })

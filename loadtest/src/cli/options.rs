@@ -152,10 +152,10 @@ pub struct RunArgs {
     /// Threads for players that are parsed.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub parse_threads: u64,
-    /// How long draining threads sleep between two looks, so that several arrivals cost one call [default: as long as a
-    /// player gets 16 KiB in, 20ms at most].
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    pub nap: Option<Duration>,
+    /// How long draining threads sleep between two looks, so that many arrivals cost one wake-up. Longer naps spare this
+    /// tool, but delay what TCP confirms: servers that wait for that (Nagle) then send less often.
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = units::duration)]
+    pub nap: Duration,
     /// Addresses of 127.0.0.0/8 that players of this machine come from; 0 leaves it to the system [default: one for each
     /// 8,000 players].
     #[arg(long, value_name = "N")]
@@ -172,8 +172,8 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What the engine wants of it, for streams of so many bits a second.
-    pub fn tuning(&self, bit_rate: u64) -> Tuning {
+    /// What the engine wants of it.
+    pub fn tuning(&self) -> Tuning {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let draining = self.threads.map_or((cores / 4).max(1), |threads| threads as usize);
         Tuning {
@@ -181,17 +181,11 @@ impl RunArgs {
             lead: self.lead,
             stall: self.stall,
             patience: self.patience,
-            nap: self.nap.unwrap_or_else(|| nap(bit_rate)),
+            nap: self.nap,
             sources: self.sources,
             slow_buffer: 64 << 10,
         }
     }
-}
-
-/// Longer naps cost this tool less, and the server more: what is not read at once is confirmed by its own kernel work.
-fn nap(bit_rate: u64) -> Duration {
-    const BYTES: u64 = 16 << 10;
-    Duration::from_micros((BYTES * 8 * 1_000_000 / bit_rate.max(1)).clamp(1_000, 20_000))
 }
 
 /// Where results go.

@@ -60,7 +60,6 @@ fn complete(cohorts: &[Cohort]) -> Duration {
 fn base(name: &str, target: &TargetArgs, programme: Programme, run: &RunArgs) -> Result<Plan> {
     check_names(target.publish.as_ref(), target.publishers)?;
     let cohorts = cohorts(Role::Players, &target.play, run.players, target.publishers, run)?;
-    let tuning = run.tuning(programme.bit_rate());
     let open = complete(&cohorts) + run.warmup;
     let close = open + run.duration;
     Ok(Plan {
@@ -73,7 +72,7 @@ fn base(name: &str, target: &TargetArgs, programme: Programme, run: &RunArgs) ->
         watch: watch(&run.pid, run.process.as_deref())?,
         shardcast: run.shardcast.clone(),
         baseline: None,
-        tuning,
+        tuning: run.tuning(),
     })
 }
 

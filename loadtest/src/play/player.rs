@@ -33,6 +33,8 @@ pub struct Common<'a> {
     pub trash: &'a mut [MaybeUninit<u8>],
     /// What the thread shows.
     pub live: &'a Live,
+    /// When the thread last woke: near enough for those who are not parsed.
+    pub woke_ns: u64,
 }
 
 /// Why a player is no more.
@@ -118,7 +120,7 @@ impl Player {
         }
         let mut left = room;
         while left > 0 {
-            let now = clock::now();
+            let now = if self.is_draining() { common.woke_ns } else { clock::now() };
             let taken = match &mut self.stage {
                 Stage::Draining => discard(&self.socket, common.trash, left),
                 _ => {

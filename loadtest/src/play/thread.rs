@@ -29,6 +29,7 @@ use crate::{
 /// What one call takes at most; more than a receive buffer holds.
 const TRASH_BYTES: usize = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
+const EVENTS_AT_ONCE: usize = 4_096;
 /// Connections begun before others are served again.
 const CONNECTS_AT_ONCE: usize = 32;
 /// Between two looks at slow players.
@@ -104,7 +105,7 @@ impl Thread {
     pub fn run(mut self) -> Vec<Tally> {
         let options = Arc::clone(&self.options);
         let (mut buffer, mut trash) = (vec![0; BUFFER_BYTES], Vec::<u8>::with_capacity(TRASH_BYTES));
-        let mut events = Events::with_capacity(1_024);
+        let mut events = Events::with_capacity(EVENTS_AT_ONCE);
         let (mut next_tick, mut next_slow, mut ticks) = (options.start_ns + TICK_NS, options.start_ns, 0_u64);
         loop {
             let now = clock::now();
@@ -119,6 +120,7 @@ impl Thread {
                 buffer: &mut buffer,
                 trash: trash.spare_capacity_mut(),
                 live: &live,
+                woke_ns: now,
             };
             if now >= next_slow && !self.slow.is_empty() {
                 next_slow = now + SLOW_TICK_NS;
@@ -136,10 +138,12 @@ impl Thread {
                 // Nothing works without it, and nothing but a mistake here makes it fail.
                 Err(error) => panic!("epoll failed: {error}"),
             }
+            common.woke_ns = clock::now();
             for event in &events {
                 self.on_event(event.token().0, &mut common);
             }
-            if self.busy == 0 && options.nap_ns > 0 && !events.is_empty() {
+            let seen = events.iter().count();
+            if self.busy == 0 && options.nap_ns > 0 && (1..EVENTS_AT_ONCE).contains(&seen) {
                 clock::sleep_until(clock::now() + options.nap_ns);
             }
         }
@@ -229,8 +233,7 @@ impl Thread {
 
     fn on_event(&mut self, token: usize, common: &mut Common<'_>) {
         let Some(player) = self.players.get_mut(token) else { return };
-        let slow = common.options.cohorts.get(player.cohort).and_then(|cohort| cohort.slow);
-        if let Some(slow) = slow
+        if let Some(slow) = common.options.cohorts.get(player.cohort).and_then(|cohort| cohort.slow)
             && player.plays
             && is_held(slow, clock::now().saturating_sub(common.options.start_ns))
         {
