@@ -107,6 +107,10 @@ impl Clip {
                 clip.headers.push((kind, tag.body));
                 continue;
             }
+            if kind == MediaKind::Video && matches!(*tag.body, [first, 2, ..] if first & 0x8f == 7) {
+                // The end of the sequence, which a file that goes on does not have.
+                continue;
+            }
             // Times of files may begin anywhere, but count up from there.
             let at = u64::from(tag.timestamp.wrapping_sub(*first.get_or_insert(tag.timestamp))) * 1_000;
             let key = kind == MediaKind::Video && tag.body.first().is_some_and(|byte| byte >> 4 & 7 == 1);
@@ -218,7 +222,7 @@ impl Player {
         let timestamp = (self.due_us() / 1_000) as u32;
         let Some(tag) = self.clip.tags.get(self.next) else {
             // A clip has at least one tag, and `next` stays below their number.
-            return Message { kind: MediaKind::Data, timestamp, key: false };
+            return Message { kind: MediaKind::Data, timestamp, key: false, marked: false };
         };
         let parts = tag.mark_at.and_then(|at| tag.body.split_at_checked(at));
         match parts {
@@ -229,7 +233,7 @@ impl Player {
             }
             None => out.put_slice(&tag.body),
         }
-        let message = Message { kind: tag.kind, timestamp, key: tag.key };
+        let message = Message { kind: tag.kind, timestamp, key: tag.key, marked: parts.is_some() };
         self.next += 1;
         if self.next == self.clip.tags.len() {
             self.next = 0;

@@ -40,6 +40,8 @@ pub struct Message {
     pub timestamp: u32,
     /// Whether a player can begin here.
     pub key: bool,
+    /// Whether it holds the marker.
+    pub marked: bool,
 }
 
 /// One stream's messages, without an end.
@@ -47,7 +49,7 @@ pub struct Message {
 pub struct Source {
     stream: u32,
     run: u64,
-    /// Pictures that were written.
+    /// Pictures that were written with a marker.
     pictures: u64,
     content: Content,
 }
@@ -133,7 +135,7 @@ impl Source {
             Content::Synthetic(synthetic) => synthetic.next(&marker, out),
             Content::Clip(player) => player.next(&marker, out),
         };
-        self.pictures += u64::from(message.kind == MediaKind::Video);
+        self.pictures += u64::from(message.marked);
         message
     }
 

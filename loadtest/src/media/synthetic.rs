@@ -158,7 +158,7 @@ impl Synthetic {
             (Some(at), Some(body)) if at < self.picture_at() => {
                 out.put_slice(body);
                 self.sounds += 1;
-                Message { kind: MediaKind::Audio, timestamp: millis(at), key: false }
+                Message { kind: MediaKind::Audio, timestamp: millis(at), key: false, marked: false }
             }
             _ => self.picture(marker, out),
         }
@@ -178,7 +178,7 @@ impl Synthetic {
         }
         put_filler(out, bytes.saturating_sub(out.len() - start));
         self.pictures += 1;
-        Message { kind: MediaKind::Video, timestamp, key: number == 0 }
+        Message { kind: MediaKind::Video, timestamp, key: number == 0, marked: true }
     }
 }
 
