@@ -126,7 +126,7 @@ section! {
         /// The most that `auto` gathers.
         pub coalesce_max: Millis = ms(100), ms(0)..=secs(2);
         /// A batch is sealed at this size even when `coalesce` has not passed.
-        pub batch_bytes_max: ByteSize = kib(64), kib(1)..=mib(4);
+        pub batch_bytes_max: ByteSize = kib(256), kib(1)..=mib(4);
         /// Media time that a viewer may be behind the newest frame before it skips to a keyframe.
         pub lag_max: Millis = secs(10), ms(500)..=secs(300);
         /// Bytes of sealed batches that one rendition of one stream keeps.
