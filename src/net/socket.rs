@@ -8,9 +8,11 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io::{self, IoSlice},
+    mem::MaybeUninit,
     net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
     pin::Pin,
+    ptr,
     task::{Context, Poll, ready},
 };
 
@@ -23,7 +25,7 @@ use socket2::SockRef;
 use super::tls::Tls;
 
 /// One read takes at most this much: a whole picture of a 4 Mbit/s stream in two or three.
-const READ_MAX: usize = 64 * 1024;
+pub const READ_MAX: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
@@ -130,6 +132,27 @@ impl Socket {
                 }
             }
         })
+    }
+
+    /// Reads what is there at this moment to the end of `into`, and does not ask the ring to tell when there is more.
+    /// `None`: there is nothing, or it takes more than a look (TLS).
+    pub fn read_now(&self, into: &mut BytesMut) -> Option<io::Result<usize>> {
+        if self.tls.is_some() {
+            return None;
+        }
+        let read: io::Result<usize> = SCRATCH.with_borrow_mut(|scratch| {
+            let room: &mut [u8] = scratch;
+            // SAFETY: bytes may be seen as bytes that are perhaps not written; `recv` only writes to them.
+            #[allow(unsafe_code)]
+            let room = unsafe { &mut *(ptr::from_mut(room) as *mut [MaybeUninit<u8>]) };
+            let read = self.with_fd(|fd| SockRef::from(&fd).recv_with_flags(room, libc::MSG_DONTWAIT))?;
+            into.extend_from_slice(&scratch[..read]);
+            Ok(read)
+        });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            read => Some(read),
+        }
     }
 
     /// Reads what is there to the end of `into`; zero at the end of the stream.

@@ -21,7 +21,7 @@ use crate::{
     conn_id::ConnId,
     net::{
         connection::{Closing, Connection},
-        socket::Socket,
+        socket::{READ_MAX, Socket},
     },
 };
 
@@ -36,6 +36,9 @@ const DRAIN_MAX: usize = 1 << 20;
 /// would wait until the executor's preemption, a hundred milliseconds.
 const TURN: Duration = Duration::from_millis(2);
 
+/// How often a publisher is looked at while its frames gather: more often costs wakes, less often adds delay.
+const LOOKS: u32 = 8;
+
 /// The shortest sleep: only one lets the executor look at its rings, which mere yielding does not.
 const BREATH: Duration = Duration::from_micros(1);
 
@@ -45,6 +48,8 @@ pub struct Client {
     socket: Rc<Socket>,
     /// Since when it has had something to do without a pause.
     busy: Cell<Option<Instant>>,
+    /// Its last words were all there were.
+    is_quiet: Cell<bool>,
 }
 
 /// What wakes a session that publishes.
@@ -70,7 +75,7 @@ pub enum Felt {
 impl Client {
     /// A connection as a session sees it.
     pub fn new(entry: Connection, socket: Socket) -> Self {
-        Self { entry, socket: Rc::new(socket), busy: Cell::default() }
+        Self { entry, socket: Rc::new(socket), busy: Cell::default(), is_quiet: Cell::default() }
     }
 
     /// The name that is on each of its log lines.
@@ -102,10 +107,10 @@ impl Client {
         from: ShardId,
         guest: Guest,
     ) -> Result<Arrival, Box<(Self, Guest, io::Error)>> {
-        let Self { entry, socket, busy } = self;
+        let Self { entry, socket, busy, is_quiet } = self;
         let fd = match socket.duplicate() {
             Ok(fd) => fd,
-            Err(error) => return Err(Box::new((Self { entry, socket, busy }, guest, error))),
+            Err(error) => return Err(Box::new((Self { entry, socket, busy, is_quiet }, guest, error))),
         };
         match Rc::try_unwrap(socket) {
             Ok(socket) => {
@@ -114,7 +119,7 @@ impl Client {
             }
             Err(socket) => {
                 let error = io::Error::other("the socket is still in use");
-                Err(Box::new((Self { entry, socket, busy }, guest, error)))
+                Err(Box::new((Self { entry, socket, busy, is_quiet }, guest, error)))
             }
         }
     }
@@ -152,8 +157,32 @@ impl Client {
         .await
     }
 
-    /// Waits for bytes of a publisher.
+    /// Waits for bytes of a publisher. Where its frames gather before they are sent, what it says gathers as well: a wake
+    /// for each packet costs more than a packet, and what would wait in the stream can as well wait in the socket.
     pub async fn hear(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
+        let pause = publisher.stream().coalesce() / LOOKS;
+        if self.is_quiet.get() && !pause.is_zero() {
+            if let Err(closing) = self.entry.race(glommio::timer::sleep(pause)).await {
+                return Heard::Closing(closing);
+            }
+            if let Some(read) = self.socket.read_now(into) {
+                self.note(&read);
+                return Heard::Bytes(read);
+            }
+        }
+        let heard = self.listen(publisher, into).await;
+        if let Heard::Bytes(read) = &heard {
+            self.note(read);
+        }
+        heard
+    }
+
+    /// Whether that was all that the peer had to say.
+    fn note(&self, read: &io::Result<usize>) {
+        self.is_quiet.set(read.as_ref().is_ok_and(|read| *read < READ_MAX));
+    }
+
+    async fn listen(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
         self.turn(|cx| {
             if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
                 return Poll::Ready(Heard::Closing(closing));

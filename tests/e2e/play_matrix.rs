@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    Entrance, Fixture, Kind, Path, Player, Publisher, SOON, Server,
+    Builder, Entrance, Fixture, Kind, Path, Player, Publisher, SOON, Server,
     compare::{self, Packets, packets, same_packets, start_packets},
     flv,
     media::Media,
@@ -81,8 +81,12 @@ impl RealPlayers {
 
 /// One film, one publisher, all players, from before its first frame to after its last.
 fn story(media: Media, name: &str, publish: impl FnOnce(&Server, &Fixture)) {
+    story_on(Server::builder(), media, name, publish);
+}
+
+fn story_on(server: Builder, media: Media, name: &str, publish: impl FnOnce(&Server, &Fixture)) {
     let fixture = Fixture::get(media);
-    let mut server = Server::builder().grace("1s").start();
+    let mut server = server.grace("1s").start();
     let real = RealPlayers::start(&server, media, name);
     let players: Vec<Player> = Path::ALL.map(|path| Player::open(&server, path, KEY)).into();
     server.wait_viewers(KEY, players.len() + 2 + usize::from(real.dump.is_some()));
@@ -138,6 +142,15 @@ fn h264_with_b_frames_and_aac_by_ffmpeg() {
 #[test]
 fn h264_with_b_frames_and_aac_by_ws_flv() {
     story(Media::H264Aac, "h264-aac-ws", by(Entrance::Ws));
+}
+
+/// Gathered, on its way in as on its way out.
+#[test]
+fn h264_with_b_frames_and_aac_in_a_few_large_sends() {
+    for (name, entrance) in [("gathered", Entrance::Rtmp), ("gathered-ws", Entrance::Ws)] {
+        let server = Server::builder().set("delivery.coalesce", "350ms");
+        story_on(server, Media::H264Aac, name, by(entrance));
+    }
 }
 
 #[test]

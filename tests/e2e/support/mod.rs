@@ -29,7 +29,7 @@ pub use fixture::Fixture;
 pub use flv::{Kind, Tag, Unit};
 pub use player::{Path, Player};
 pub use publisher::{Entrance, Publisher};
-pub use server::Server;
+pub use server::{Builder, Server};
 
 /// How long anything may take that should take a moment. Generous: two cores may run four tests, an encoder and a
 /// browser at once, and a story that waits this long has failed anyway.
