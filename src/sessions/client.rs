@@ -42,8 +42,10 @@ const LOOKS: u32 = 8;
 /// The shortest sleep: only one lets the executor look at its rings, which mere yielding does not.
 const BREATH: Duration = Duration::from_micros(1);
 
-/// See the module.
-pub struct Client {
+/// See the module. Boxed, since it passes through several futures, each of which has room for it twice.
+pub struct Client(Box<Body>);
+
+struct Body {
     entry: Connection,
     socket: Rc<Socket>,
     /// Since when it has had something to do without a pause.
@@ -75,27 +77,32 @@ pub enum Felt {
 impl Client {
     /// A connection as a session sees it.
     pub fn new(entry: Connection, socket: Socket) -> Self {
-        Self { entry, socket: Rc::new(socket), busy: Cell::default(), is_quiet: Cell::default() }
+        Self(Box::new(Body {
+            entry,
+            socket: Rc::new(socket),
+            busy: Cell::default(),
+            is_quiet: Cell::default(),
+        }))
     }
 
     /// The name that is on each of its log lines.
     pub fn id(&self) -> ConnId {
-        self.entry.id()
+        self.0.entry.id()
     }
 
     /// Its entry: deadlines and the order to go.
     pub fn entry(&self) -> &Connection {
-        &self.entry
+        &self.0.entry
     }
 
     /// Its socket.
     pub fn socket(&self) -> &Rc<Socket> {
-        &self.socket
+        &self.0.socket
     }
 
     /// Who it is, for the stream it publishes.
     pub fn party(&self, protocol: &'static str) -> Party {
-        Party { id: Arc::from(self.id().to_string()), protocol, peer: self.entry.peer() }
+        Party { id: Arc::from(self.id().to_string()), protocol, peer: self.0.entry.peer() }
     }
 
     /// Leaves this shard.
@@ -107,11 +114,11 @@ impl Client {
         from: ShardId,
         guest: Guest,
     ) -> Result<Arrival, Box<(Self, Guest, io::Error)>> {
-        let Self { entry, socket, busy, is_quiet } = self;
-        let fd = match socket.duplicate() {
+        let fd = match self.0.socket.duplicate() {
             Ok(fd) => fd,
-            Err(error) => return Err(Box::new((Self { entry, socket, busy, is_quiet }, guest, error))),
+            Err(error) => return Err(Box::new((self, guest, error))),
         };
+        let Body { entry, socket, busy, is_quiet } = *self.0;
         match Rc::try_unwrap(socket) {
             Ok(socket) => {
                 let (id, ticket) = entry.depart();
@@ -119,7 +126,7 @@ impl Client {
             }
             Err(socket) => {
                 let error = io::Error::other("the socket is still in use");
-                Err(Box::new((Self { entry, socket, busy, is_quiet }, guest, error)))
+                Err(Box::new((Self(Box::new(Body { entry, socket, busy, is_quiet })), guest, error)))
             }
         }
     }
@@ -132,7 +139,7 @@ impl Client {
         if bytes.is_empty() {
             return Ok(());
         }
-        match self.entry.race(self.socket.send(bytes)).await {
+        match self.0.entry.race(self.0.socket.send(bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Gone::Peer(error)),
             Err(closing) => Err(Gone::Closing(closing)),
@@ -145,10 +152,10 @@ impl Client {
     /// When the peer is gone, or it is time to go, however much it has to say.
     pub async fn read(&self, into: &mut BytesMut) -> Result<usize, Gone> {
         self.turn(|cx| {
-            if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
+            if let Poll::Ready(closing) = self.0.entry.poll_closing(cx) {
                 return Poll::Ready(Err(Gone::Closing(closing)));
             }
-            self.socket.poll_read(cx, into).map(|read| match read {
+            self.0.socket.poll_read(cx, into).map(|read| match read {
                 Ok(0) => Err(Gone::Peer(io::ErrorKind::UnexpectedEof.into())),
                 Ok(read) => Ok(read),
                 Err(error) => Err(Gone::Peer(error)),
@@ -161,11 +168,11 @@ impl Client {
     /// for each packet costs more than a packet, and what would wait in the stream can as well wait in the socket.
     pub async fn hear(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
         let pause = publisher.stream().coalesce() / LOOKS;
-        if self.is_quiet.get() && !pause.is_zero() {
-            if let Err(closing) = self.entry.race(glommio::timer::sleep(pause)).await {
+        if self.0.is_quiet.get() && !pause.is_zero() {
+            if let Err(closing) = self.0.entry.race(glommio::timer::sleep(pause)).await {
                 return Heard::Closing(closing);
             }
-            if let Some(read) = self.socket.read_now(into) {
+            if let Some(read) = self.0.socket.read_now(into) {
                 self.note(&read);
                 return Heard::Bytes(read);
             }
@@ -179,18 +186,18 @@ impl Client {
 
     /// Whether that was all that the peer had to say.
     fn note(&self, read: &io::Result<usize>) {
-        self.is_quiet.set(read.as_ref().is_ok_and(|read| *read < READ_MAX));
+        self.0.is_quiet.set(read.as_ref().is_ok_and(|read| *read < READ_MAX));
     }
 
     async fn listen(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
         self.turn(|cx| {
-            if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
+            if let Poll::Ready(closing) = self.0.entry.poll_closing(cx) {
                 return Poll::Ready(Heard::Closing(closing));
             }
             if let Poll::Ready(evicted) = publisher.poll_evicted(cx) {
                 return Poll::Ready(Heard::Evicted(evicted));
             }
-            self.socket.poll_read(cx, into).map(Heard::Bytes)
+            self.0.socket.poll_read(cx, into).map(Heard::Bytes)
         })
         .await
     }
@@ -201,10 +208,10 @@ impl Client {
             if let Poll::Ready(leave) = subscriber.poll(cx) {
                 return Poll::Ready(Felt::Leave(leave));
             }
-            if let Poll::Ready(closing) = self.entry.poll_closing(cx) {
+            if let Poll::Ready(closing) = self.0.entry.poll_closing(cx) {
                 return Poll::Ready(Felt::Closing(closing));
             }
-            self.socket.poll_read(cx, into).map(Felt::Bytes)
+            self.0.socket.poll_read(cx, into).map(Felt::Bytes)
         })
         .await
     }
@@ -212,18 +219,18 @@ impl Client {
     /// Waits for `poll`, and lets others run first if this session has had its turn.
     async fn turn<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
         let now = Instant::now();
-        match self.busy.get() {
+        match self.0.busy.get() {
             Some(since) if now.saturating_duration_since(since) >= TURN => {
                 glommio::timer::sleep(BREATH).await;
-                self.busy.set(None);
+                self.0.busy.set(None);
             }
             Some(_) => {}
-            None => self.busy.set(Some(now)),
+            None => self.0.busy.set(Some(now)),
         }
         poll_fn(|cx| {
             let outcome = poll(cx);
             if outcome.is_pending() {
-                self.busy.set(None);
+                self.0.busy.set(None);
             }
             outcome
         })
@@ -248,9 +255,9 @@ impl Client {
         let _ = glommio::timer::timeout(GOODBYE, async {
             let mut drained = BytesMut::new();
             let mut total = 0;
-            if self.socket.send(words).await.is_ok() {
-                self.socket.finish().await;
-                while let Ok(read) = self.socket.read(&mut drained).await {
+            if self.0.socket.send(words).await.is_ok() {
+                self.0.socket.finish().await;
+                while let Ok(read) = self.0.socket.read(&mut drained).await {
                     total += read;
                     drained.clear();
                     if read == 0 || total > DRAIN_MAX {
