@@ -21,7 +21,7 @@ const BYTES_MAX: u64 = 8 << 10;
 const COALESCE: &str = "350ms";
 const SHRINK: usize = 8;
 /// Joiners have had their group of pictures, and queues are as long as they get.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// One server for each form; measured with few players and with many.
 pub fn run(options: &Options, other: usize) -> Result<bool> {
