@@ -1,12 +1,16 @@
 //! What the HTTP port answers besides streams: the pages, and what they need to know as JSON.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shards::{
     media::{Shape, StreamKey, Track},
-    stream::StreamStats,
+    stream::{StreamStats, Totals},
 };
 
 use crate::{
@@ -71,10 +75,16 @@ impl Api {
                     "id": id,
                     "cpu": page.cpu,
                     "connections": page.connections,
-                    "streams": page.streams.len(),
+                    "streams": page.streams.iter().filter(|(_, stats)| !stats.is_mirror).count(),
                     "busy": (f64::from(page.busy) * 1_000.0).round() / 1_000.0,
                     "window_ms": page.window.map(millis),
                     "longest_walk_us": page.longest_walk_us,
+                    "mirrors": page.mirrors,
+                    "batches": page.totals.batches,
+                    "bytes_out": page.totals.bytes,
+                    "sends": page.totals.sends,
+                    "sends_per_batch": ratio(page.totals.sends, page.totals.batches),
+                    "skips": page.totals.skips,
                     "age_ms": millis(now.saturating_duration_since(page.at)),
                 })
             })
@@ -92,14 +102,23 @@ impl Api {
 
     fn streams(&self) -> Value {
         let pages = self.board.pages();
-        let mut streams: Vec<(usize, &(StreamKey, StreamStats))> = pages
-            .iter()
-            .enumerate()
-            .flat_map(|(shard, page)| page.streams.iter().map(move |stream| (shard, stream)))
+        let all = || {
+            pages
+                .iter()
+                .enumerate()
+                .flat_map(|(shard, page)| page.streams.iter().map(move |(key, stats)| (shard, key, stats)))
+        };
+        let mut mirrors: HashMap<&StreamKey, Vec<(usize, &StreamStats)>> = HashMap::new();
+        for (shard, key, stats) in all().filter(|(_, _, stats)| stats.is_mirror) {
+            mirrors.entry(key).or_default().push((shard, stats));
+        }
+        let mut streams: Vec<_> = all().filter(|(_, _, stats)| !stats.is_mirror).collect();
+        streams.sort_by_key(|(_, key, _)| *key);
+        let none = Vec::new();
+        let streams: Vec<Value> = streams
+            .into_iter()
+            .map(|(shard, key, stats)| stream(shard, key, stats, mirrors.get(key).unwrap_or(&none)))
             .collect();
-        streams.sort_by(|(_, (one, _)), (_, (other, _))| one.cmp(other));
-        let streams: Vec<Value> =
-            streams.into_iter().map(|(shard, (key, stats))| stream(shard, key, stats)).collect();
         json!({ "streams": streams, "shards": pages.len(), "version": env!("CARGO_PKG_VERSION") })
     }
 }
@@ -125,14 +144,21 @@ fn json(value: &Value) -> Response {
     Response::json(Status::OK, value.to_string()).cors().no_cache()
 }
 
-fn stream(shard: usize, key: &StreamKey, stats: &StreamStats) -> Value {
+/// A stream, with the viewers that its mirrors have on other shards.
+fn stream(shard: usize, key: &StreamKey, stats: &StreamStats, mirrors: &[(usize, &StreamStats)]) -> Value {
     let publisher = stats
         .publisher
         .as_ref()
         .map(|party| json!({ "protocol": party.protocol, "peer": party.peer.to_string(), "id": &*party.id }));
-    let viewers: usize = stats.readers.iter().map(|(_, readers)| readers).sum();
-    let by_form: serde_json::Map<String, Value> =
-        stats.readers.iter().map(|(kind, readers)| ((*kind).to_owned(), json!(readers))).collect();
+    let mut forms: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut totals, mut lag) = (Totals::default(), stats.lag);
+    for stats in std::iter::once(stats).chain(mirrors.iter().map(|(_, stats)| *stats)) {
+        totals.add(&stats.totals);
+        lag = lag.max(stats.lag);
+        stats.readers.iter().for_each(|(kind, readers)| *forms.entry(kind).or_default() += readers);
+    }
+    let mirrors: Vec<Value> =
+        mirrors.iter().map(|(shard, stats)| json!({ "shard": shard, "viewers": viewers(stats) })).collect();
     json!({
         "key": key.as_str(),
         "app": key.app(),
@@ -142,14 +168,16 @@ fn stream(shard: usize, key: &StreamKey, stats: &StreamStats) -> Value {
         "publisher": publisher,
         "uptime_ms": millis(stats.uptime),
         "tracks": stats.scene.tracks().iter().map(track).collect::<Vec<_>>(),
-        "viewers": viewers,
-        "viewers_by_form": by_form,
+        "viewers": forms.values().sum::<usize>(),
+        "viewers_by_form": forms,
+        "mirrors": mirrors,
         "bitrate_kbps": stats.bitrate / 1_000,
         "frames": stats.frames,
         "bytes_in": stats.bytes_in,
-        "bytes_out": stats.bytes_out,
-        "lag_ms": stats.lag.millis(),
-        "skips": stats.skips,
+        "bytes_out": totals.bytes,
+        "lag_ms": lag.millis(),
+        "skips": totals.skips,
+        "mirror_skips": stats.mirror_skips,
         "gop": { "bytes": stats.gop_bytes, "overflows": stats.gop_overflows },
         "repairs": { "jumps": stats.repairs.jumps, "stumbles": stats.repairs.stumbles },
         "dropped": {
@@ -183,6 +211,15 @@ fn track(track: &Track) -> Value {
         Shape::Unknown => {}
     }
     value
+}
+
+fn viewers(stats: &StreamStats) -> usize {
+    stats.readers.iter().map(|(_, readers)| readers).sum()
+}
+
+/// To two digits; zero where there is nothing to compare with.
+fn ratio(count: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { (count as f64 / of as f64 * 100.0).round() / 100.0 }
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -9,7 +9,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use shards::{ShardId, media::StreamKey, stream::StreamStats};
+use shards::{
+    ShardId,
+    media::StreamKey,
+    stream::{StreamStats, Totals},
+};
 
 /// What one shard has.
 #[derive(Clone, Debug)]
@@ -26,7 +30,11 @@ pub struct Page {
     pub window: Option<Duration>,
     /// The longest that a walk over viewers held the shard, in microseconds, since the page before.
     pub longest_walk_us: u64,
-    /// Its streams.
+    /// Mirrors of other shards' streams here.
+    pub mirrors: usize,
+    /// What its viewers came to since the start.
+    pub totals: Totals,
+    /// Its streams, and its mirrors of others'.
     pub streams: Vec<(StreamKey, StreamStats)>,
 }
 
@@ -46,6 +54,8 @@ impl Board {
                 busy: 0.0,
                 window: None,
                 longest_walk_us: 0,
+                mirrors: 0,
+                totals: Totals::default(),
                 streams: Vec::new(),
             })
         };

@@ -72,7 +72,10 @@ pub fn start(config: &Config) -> io::Result<Running> {
     let plan = Plan {
         doors,
         sessions: Arc::new(session_options(config)),
-        sockets: SocketOptions { send_buffer: config.delivery.send_buffer.bytes() },
+        sockets: SocketOptions {
+            send_buffer: config.delivery.send_buffer.bytes(),
+            unsent_max: config.delivery.unsent_max.bytes(),
+        },
         admission: Admission::new(AdmissionOptions {
             connections_max: config.limits.connections as usize,
             per_ip_max: config.limits.connections_per_ip as usize,
@@ -87,6 +90,7 @@ pub fn start(config: &Config) -> io::Result<Running> {
         streams: stream_options(config),
         coalesce_max: (config.delivery.coalesce == Coalesce::Auto)
             .then(|| config.delivery.coalesce_max.duration()),
+        mirror_share: config.mirror.enable.then(|| config.mirror.share as f32 / 100.0),
     };
     executor::start(&options, move |shard| Node::new(&plan, shard))
 }
@@ -220,6 +224,8 @@ impl Node {
             busy: shard.busy(),
             window: shard.window(),
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
+            mirrors: shard.mirrors(),
+            totals: shard.registry().totals(),
             streams: shard
                 .registry()
                 .all()

@@ -47,6 +47,8 @@ section! {
         pub gop: Gop = Gop::default();
         /// How frames reach viewers, and what a slow one may cost.
         pub delivery: Delivery = Delivery::default();
+        /// Streams that are too much for one core.
+        pub mirror: Mirror = Mirror::default();
         /// What a publisher may do, and for how long it may do nothing.
         pub publish: Publish = Publish::default();
         /// How long players wait without a publisher.
@@ -135,6 +137,18 @@ section! {
         pub stall_timeout: Millis = secs(30), secs(1)..=secs(3_600);
         /// `SO_SNDBUF` of a viewer's socket; zero: the kernel decides.
         pub send_buffer: ByteSize = ByteSize::ZERO, ByteSize::ZERO..=mib(64);
+        /// `TCP_NOTSENT_LOWAT`: bytes that the kernel takes beyond what is on its way; zero: as many as its buffer holds.
+        pub unsent_max: ByteSize = kib(128), ByteSize::ZERO..=mib(64);
+    }
+}
+
+section! {
+    /// Streams that are too much for one core.
+    pub struct Mirror {
+        /// Whether viewers of a hot stream are served by all shards.
+        pub enable: bool = true;
+        /// Percent of its shard's time above which a stream is hot.
+        pub share: u32 = 25, 1..=100;
     }
 }
 

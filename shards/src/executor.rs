@@ -17,6 +17,7 @@ use crate::{
     handoff::{self, Outbox},
     placement::{Placement, ShardId},
     shard::{self, PULSE, Service, Shard},
+    spread::Spread,
     stream::StreamOptions,
 };
 
@@ -29,6 +30,9 @@ pub struct Options {
     pub streams: StreamOptions,
     /// `Some`: how long frames gather follows how busy the shard is, up to this, instead of `streams.coalesce`.
     pub coalesce_max: Option<Duration>,
+    /// `Some`: a stream whose viewers take a larger share of its shard's time than this (0 to 1) is hot, and gets mirrors
+    /// on other shards for those who come later.
+    pub mirror_share: Option<f32>,
 }
 
 /// Asks all shards to end.
@@ -83,13 +87,15 @@ where
     }
     let placement = Placement::new(options.cpus.len());
     let stop = Arc::new(Stop::default());
+    let spread = Spread::new(placement.shards());
     let (started, starts) = mpsc::channel::<Result<(), String>>();
     let mut handles = Vec::with_capacity(options.cpus.len());
     for (index, ends) in handoff::mesh(placement.shards()).into_iter().enumerate() {
         let id = ShardId(index as u16);
         let (make, started, stopping) = (make.clone(), started.clone(), Arc::clone(&stop));
-        let (streams, coalesce_max) = (options.streams, options.coalesce_max);
-        let handle = builder(id, options.cpus[index]).spawn(move || async move {
+        let cpu = options.cpus[index];
+        let (options, spread) = (options.clone(), Arc::clone(&spread));
+        let handle = builder(id, cpu).spawn(move || async move {
             // Until the shard's own pulse beats: see `PULSE`.
             let pulse = glommio::spawn_local(async {
                 loop {
@@ -100,15 +106,17 @@ where
             // Both ends of a channel wait for each other, so the receivers connect beside the senders.
             let receivers: Vec<_> =
                 receivers.into_iter().map(|receiver| glommio::spawn_local(receiver.connect())).collect();
-            let shard = Shard::new(id, placement, streams, coalesce_max, Outbox::connect(senders).await);
+            let shard = Shard::new(id, placement, &options, spread, Outbox::connect(senders).await);
             let service = make(&shard);
             for receiver in receivers {
                 let receiver = receiver.await;
-                let service = Rc::clone(&service);
+                let (reader, service) = (Rc::clone(&shard), Rc::clone(&service));
                 shard.spawn_prompt(
                     async move {
-                        while let Some(arrival) = receiver.recv().await {
-                            service.arrive(arrival);
+                        while let Some(letter) = receiver.recv().await {
+                            if let Some(arrival) = reader.open(letter) {
+                                service.arrive(arrival);
+                            }
                         }
                     },
                     move |panic| tracing::error!(shard = %id, "an inbox panicked: {panic}"),

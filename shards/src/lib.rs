@@ -7,10 +7,12 @@
 pub mod executor;
 pub mod handoff;
 pub mod media;
+mod mirrors;
 pub mod pace;
 pub mod placement;
 pub mod registry;
 pub mod shard;
+pub mod spread;
 pub mod stream;
 
 pub use placement::{Placement, ShardId};

@@ -16,12 +16,15 @@ use futures_lite::FutureExt;
 use glommio::{Latency, Shares, TaskQueueHandle, timer};
 
 use crate::{
-    handoff::Outbox,
+    executor::Options,
+    handoff::{Letter, Outbox},
     media::StreamKey,
+    mirrors::Mirrors,
     pace::Pace,
     placement::{Placement, ShardId},
-    registry::Registry,
-    stream::{Stream, StreamOptions},
+    registry::{Make, Registry},
+    spread::Spread,
+    stream::Stream,
 };
 
 /// How often time passes for streams and sessions: fine enough for time-outs of seconds, and ten wakes a second are
@@ -66,7 +69,11 @@ pub struct Shard<A: Send + 'static> {
     id: ShardId,
     placement: Placement,
     registry: Registry,
-    outbox: Outbox<A>,
+    outbox: Rc<Outbox<A>>,
+    mirrors: Mirrors<A>,
+    spread: Arc<Spread>,
+    /// Above this share of the shard's time a stream is hot; `None`: never.
+    mirror_share: Option<f32>,
     /// For what must not wait behind sessions: arrivals from other shards, and the pumps.
     prompt: TaskQueueHandle,
     longest_walk: Rc<Cell<Duration>>,
@@ -86,8 +93,8 @@ impl<A: Send + 'static> Shard<A> {
     pub(crate) fn new(
         id: ShardId,
         placement: Placement,
-        streams: StreamOptions,
-        coalesce_max: Option<Duration>,
+        options: &Options,
+        spread: Arc<Spread>,
         outbox: Outbox<A>,
     ) -> Rc<Self> {
         let prompt = glommio::executor().create_task_queue(
@@ -96,14 +103,18 @@ impl<A: Send + 'static> Shard<A> {
             Latency::Matters(Duration::from_millis(2)),
             "prompt",
         );
+        let outbox = Rc::new(outbox);
         Rc::new(Self {
             id,
             placement,
-            registry: Registry::new(streams),
+            registry: Registry::new(options.streams),
+            mirrors: Mirrors::new(id, Rc::clone(&outbox)),
+            spread,
+            mirror_share: options.mirror_share.filter(|_| placement.shards() > 1),
             outbox,
             prompt,
             longest_walk: Rc::default(),
-            pace: coalesce_max.map(|max| Cell::new(Pace::new(max))),
+            pace: options.coalesce_max.map(|max| Cell::new(Pace::new(max))),
             busy: Cell::new(Busy { at: Instant::now(), runtime: Duration::ZERO, share: 0.0 }),
         })
     }
@@ -143,8 +154,8 @@ impl<A: Send + 'static> Shard<A> {
         self.pace.as_ref().map(|pace| pace.get().window())
     }
 
-    /// Looks how busy the executor was since the last tick, and lets frames gather accordingly.
-    fn observe(&self, now: Instant) {
+    /// Looks how busy the executor was since the last tick, and lets frames gather accordingly. Gives how long that was.
+    fn observe(&self, now: Instant) -> Duration {
         let before = self.busy.get();
         let elapsed = now.saturating_duration_since(before.at);
         let runtime = glommio::executor().executor_stats().executor_runtime();
@@ -160,19 +171,107 @@ impl<A: Send + 'static> Shard<A> {
                 self.registry.set_coalesce(pace.window());
             }
         }
+        elapsed
     }
 
-    /// The stream of `key`, which this shard must own; made if need be.
+    /// How many mirrors of other shards' streams there are here.
+    pub fn mirrors(&self) -> usize {
+        self.mirrors.len()
+    }
+
+    /// Where a viewer of `key` that was accepted here is served: at the owner, or where a hot stream has a mirror.
+    pub fn place_viewer(&self, key: &StreamKey) -> ShardId {
+        self.spread.place(self.placement.owner(key), self.id, key)
+    }
+
+    /// The stream of `key` for one who publishes it: this shard must own it. Made if need be.
     pub fn obtain(&self, key: &StreamKey) -> Rc<Stream> {
         debug_assert_eq!(self.placement.owner(key), self.id, "a stream lives on its owner");
-        let (stream, new) = self.registry.obtain(key, Instant::now());
+        self.obtain_as(key, Stream::new).0
+    }
+
+    /// The stream of `key` for a viewer: the stream itself at its owner, a mirror on any other shard. Made if need be.
+    pub fn obtain_for_viewer(&self, key: &StreamKey) -> Rc<Stream> {
+        let owner = self.placement.owner(key);
+        if owner == self.id {
+            return self.obtain(key);
+        }
+        let (stream, new) = self.obtain_as(key, Stream::mirror);
+        if new {
+            tracing::debug!(stream = %key, "mirrors shard {owner}'s stream on shard {}", self.id);
+            self.mirrors.begin(key, owner);
+        }
+        stream
+    }
+
+    fn obtain_as(&self, key: &StreamKey, make: Make) -> (Rc<Stream>, bool) {
+        let (stream, new) = self.registry.obtain(key, Instant::now(), make);
         if new {
             if let Some(window) = self.window() {
                 stream.set_coalesce(window);
             }
             start_pump(self.prompt, key.clone(), Rc::downgrade(&stream), Rc::clone(&self.longest_walk));
         }
-        stream
+        (stream, new)
+    }
+
+    /// Reads a letter from another shard; gives what is for the service.
+    pub(crate) fn open(&self, letter: Letter<A>) -> Option<A> {
+        match letter {
+            Letter::Arrival(arrival) => return Some(arrival),
+            Letter::Follow { key, from, epoch } => {
+                self.obtain(&key).tap(from.0, self.mirrors.relay(from, &key, epoch));
+            }
+            Letter::Unfollow { key, from } => {
+                if let Some(stream) = self.registry.find(&key) {
+                    stream.untap(from.0);
+                }
+            }
+            Letter::Steps { key, epoch, steps, gathered } => {
+                if self.mirrors.is_current(&key, epoch)
+                    && let Some(stream) = self.registry.find(&key)
+                {
+                    stream.follow(steps, gathered);
+                }
+            }
+        }
+        None
+    }
+
+    /// Time passed since the last tick: so much, with its streams.
+    fn tick(&self, now: Instant) {
+        let elapsed = self.observe(now);
+        self.spread.set_load(self.id, self.busy());
+        self.registry.tick(now, |stream| match stream.is_mirror() {
+            true => self.mirrors.end(stream.key(), self.placement.owner(stream.key())),
+            false => self.spread.cool(self.id, stream.key()),
+        });
+        self.mirrors.tick();
+        if let Some(limit) = self.mirror_share {
+            self.registry.for_each(|stream| self.feel_heat(stream, limit, elapsed));
+        }
+    }
+
+    /// Looks whether one of its streams takes more than its share of this shard's time, and tells where viewers are.
+    fn feel_heat(&self, stream: &Stream, limit: f32, elapsed: Duration) {
+        let (key, viewers) = (stream.key(), stream.viewers());
+        let share = stream.note_share(elapsed);
+        let owner = self.placement.owner(key);
+        let mut crowd = self.spread.crowd(owner, key);
+        if owner == self.id {
+            // What all its viewers would take here.
+            let everywhere = crowd.as_ref().map_or(1.0, |crowd| crowd.total() as f32 / viewers.max(1) as f32);
+            match &crowd {
+                None if share >= limit => crowd = self.spread.heat(owner, key),
+                Some(_) if share * everywhere < limit / 2.0 && stream.mirrors() == 0 => {
+                    self.spread.cool(owner, key);
+                }
+                _ => {}
+            }
+        }
+        if let Some(crowd) = crowd {
+            crowd.set(self.id, viewers);
+        }
     }
 
     /// Starts a task among those that must not wait behind media.
@@ -244,12 +343,17 @@ async fn pump(stream: Weak<Stream>, longest: Rc<Cell<Duration>>) {
         walked = Instant::now();
         stream.begin_walk();
         let mut slice = walked;
-        while !stream.walk(&mut || slice.elapsed() >= WALK_SLICE) {
-            longest.set(longest.get().max(slice.elapsed()));
+        loop {
+            let is_done = stream.walk(&mut || slice.elapsed() >= WALK_SLICE);
+            let took = slice.elapsed();
+            stream.note_walk(took);
+            longest.set(longest.get().max(took));
+            if is_done {
+                break;
+            }
             glommio::executor().yield_task_queue_now().await;
             slice = Instant::now();
         }
-        longest.set(longest.get().max(slice.elapsed()));
     }
 }
 
@@ -268,8 +372,7 @@ pub(crate) async fn run<S: Service>(
             continue;
         }
         ticked = now;
-        shard.observe(now);
-        shard.registry.tick(now);
+        shard.tick(now);
         service.tick(now);
         match ending {
             None => {

@@ -32,6 +32,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 pub struct SocketOptions {
     /// Bytes of the kernel's send buffer; zero leaves it to the kernel.
     pub send_buffer: usize,
+    /// Bytes that the kernel takes beyond what is on its way to the peer; zero leaves it to the kernel.
+    pub unsent_max: usize,
 }
 
 /// One shard's listening socket.
@@ -56,7 +58,10 @@ impl Listener {
             // Inherited by accepted sockets.
             socket.set_send_buffer_size(options.send_buffer)?;
         }
-        // Inherited as well, these two.
+        if options.unsent_max > 0 {
+            socket.set_tcp_notsent_lowat(u32::try_from(options.unsent_max).unwrap_or(u32::MAX))?;
+        }
+        // Inherited as well, all of these.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&KEEPALIVE)?;
         socket.bind(&address.into())?;

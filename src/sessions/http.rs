@@ -41,6 +41,11 @@ impl Visit {
     pub fn key(&self) -> &StreamKey {
         &self.key
     }
+
+    /// Whether a mirror of the stream would do.
+    pub fn only_plays(&self) -> bool {
+        matches!(self.wish, Wish::Play(_) | Wish::PlayWebSocket(_))
+    }
 }
 
 /// What is asked of a stream.

@@ -1,7 +1,7 @@
 //! How connections live: a socket, a protocol machine and a role.
 //!
 //! A connection is accepted on any shard and met by [`Context::welcome`]; when it has named its stream it goes on at the shard that
-//! owns it, as an [`Arrival`] with all that it has said so far. Everything here runs on one shard's thread.
+//! owns it (a player of a hot stream: that mirrors it), as an [`Arrival`] with all that it has said so far. Everything here runs on one shard's thread.
 
 mod client;
 pub mod flv;
@@ -147,7 +147,8 @@ impl Context {
                 let why = refusal.as_ref().map(|refusal| refusal.why.clone());
                 let met = Box::pin(meet(&context, socket, id, ticket, service, why)).await;
                 if let Some((client, guest)) = met {
-                    context.host(client, guest).await;
+                    let next = context.place(client, guest).await;
+                    context.host(next).await;
                 }
             },
             move |panic| tracing::error!(conn = %id, "the session panicked: {panic}"),
@@ -160,51 +161,58 @@ impl Context {
         shards::spawn(
             async move {
                 tracing::debug!(conn = %id, "came from shard {} to shard {}", arrival.from, context.shard.id());
+                // Who sent it has chosen this shard.
                 let (client, guest) = arrival.land(&context);
-                context.host(client, guest).await;
+                let next = guest.go_on(&context, client, None).await;
+                context.host(next).await;
             },
             move |panic| tracing::error!(conn = %id, "the session panicked: {panic}"),
         );
     }
 
-    /// Lives the rest of a connection that has named a stream, wish after wish, until it ends or goes to another shard.
-    async fn host(self: &Rc<Self>, client: Client, guest: Guest) {
-        let mut next = Some((client, guest));
+    /// Lives the rest of a connection, wish after wish, until it ends or goes to another shard.
+    async fn host(self: &Rc<Self>, mut next: Option<(Client, Guest)>) {
         while let Some((client, guest)) = next.take() {
-            next = if self.shard.placement().owner(guest.key()) == self.shard.id() {
-                guest.go_on(self, client, None).await
-            } else {
-                match Box::pin(self.send_home(client, guest)).await {
-                    Some((client, guest, why)) => guest.go_on(self, client, Some(why)).await,
-                    None => None,
-                }
-            };
+            next = self.place(client, guest).await;
         }
     }
 
-    /// Sends a guest to the owner of its stream. One that cannot be sent comes back, with the reason.
-    async fn send_home(
+    /// Grants a guest's wish here, or sends it where that is done; gives it back with its next wish, if it has one.
+    async fn place(self: &Rc<Self>, client: Client, guest: Guest) -> Option<(Client, Guest)> {
+        let place = match guest.only_plays() {
+            true => self.shard.place_viewer(guest.key()),
+            false => self.shard.placement().owner(guest.key()),
+        };
+        if place == self.shard.id() {
+            return guest.go_on(self, client, None).await;
+        }
+        let (client, guest, why) = Box::pin(self.send_on(client, guest, place)).await?;
+        guest.go_on(self, client, Some(why)).await
+    }
+
+    /// Sends a guest to the shard that serves its stream to it. One that cannot be sent comes back, with the reason.
+    async fn send_on(
         self: &Rc<Self>,
         client: Client,
         guest: Guest,
+        to: ShardId,
     ) -> Option<(Client, Guest, &'static str)> {
-        let owner = self.shard.placement().owner(guest.key());
         let mut arrival = match client.depart(self.shard.id(), guest) {
             Ok(arrival) => arrival,
             Err(stayed) => {
                 let (client, guest, error) = *stayed;
-                tracing::warn!(conn = %client.id(), "cannot move to shard {owner}: {error}");
+                tracing::warn!(conn = %client.id(), "cannot move to shard {to}: {error}");
                 return Some((client, guest, "the server is out of resources for this connection"));
             }
         };
         for _ in 0..INBOX_TRIES {
-            match self.shard.outbox().send(owner, arrival) {
+            match self.shard.outbox().send(to, arrival) {
                 Ok(()) => return None,
                 Err(back) => arrival = back,
             }
             timer::sleep(INBOX_STEP).await;
         }
-        tracing::warn!(conn = %arrival.id, "shard {owner} takes no more arrivals");
+        tracing::warn!(conn = %arrival.id, "shard {to} takes no more arrivals");
         let (client, guest) = arrival.land(self);
         Some((client, guest, "the server is too busy to take this connection"))
     }
@@ -279,6 +287,14 @@ impl Guest {
         match self {
             Self::Rtmp(visit) => visit.key(),
             Self::Http(visit) => visit.key(),
+        }
+    }
+
+    /// Whether a mirror of the stream would do.
+    fn only_plays(&self) -> bool {
+        match self {
+            Self::Rtmp(visit) => visit.only_plays(),
+            Self::Http(visit) => visit.only_plays(),
         }
     }
 

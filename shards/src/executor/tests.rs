@@ -88,7 +88,7 @@ type Reports = Receiver<(ShardId, Ball)>;
 fn run(script: Script, cpus: &[usize]) -> (std::io::Result<super::Running>, Reports) {
     let (report, reports) = channel();
     let running = start(
-        &Options { cpus: cpus.to_vec(), streams: options(), coalesce_max: None },
+        &Options { cpus: cpus.to_vec(), streams: options(), coalesce_max: None, mirror_share: None },
         move |shard: &Rc<Shard<Ball>>| {
             Rc::new(Player { shard: Rc::clone(shard), report: report.clone(), guests: Cell::new(0), script })
         },

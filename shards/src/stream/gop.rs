@@ -55,7 +55,7 @@ pub enum Changed {
 }
 
 impl Changed {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Track(track) => track.config.len(),
             Self::Metadata(Metadata(bytes)) => bytes.len(),

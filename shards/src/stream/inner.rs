@@ -1,8 +1,10 @@
 //! The state of a stream: who sits, what flows, who listens.
 //!
 //! A publisher's stream first *gathers*: frames go to the cache only, until it is known which tracks there are (so that an
-//! FLV header can tell the truth). Then it *runs*.
+//! FLV header can tell the truth). Then it *runs*. What its renditions are told from then on, its mirrors on other shards are
+//! told as [`Step`]s; a mirror does the same to its own renditions.
 
+mod follow;
 mod seat;
 mod stats;
 
@@ -14,7 +16,7 @@ use std::{
 
 use seat::{Phase, Seat};
 use stats::Rate;
-pub use stats::{Dropped, StreamStats};
+pub use stats::{Dropped, StreamStats, Totals};
 
 use super::{
     Leave, RenditionKind, Scene, Sink, StreamOptions,
@@ -24,9 +26,11 @@ use super::{
     reader::Reader,
     rendition::Rendition,
     ring::{Cursor, Ring},
+    step::Step,
+    tap::Tap,
     timeline::Timeline,
 };
-use crate::media::{Frame, Metadata, Track, TrackId};
+use crate::media::{Frame, Metadata, Timestamp, Track, TrackId};
 
 /// A rendition without readers is kept for so long: they often come back, and priming a new one costs.
 pub(super) const UNREAD_MAX: Duration = Duration::from_secs(5);
@@ -42,6 +46,10 @@ pub(super) struct Inner {
     gop: GopCache,
     /// With the time since which nobody reads it.
     renditions: Vec<(Rendition, Option<Instant>)>,
+    /// The mirrors on other shards.
+    taps: Vec<Tap>,
+    /// It is a mirror itself.
+    mirror: bool,
     /// When the last publisher went.
     gone: Option<Instant>,
     /// The rendition where the walk goes on.
@@ -49,8 +57,8 @@ pub(super) struct Inner {
     frames: u64,
     bytes_in: u64,
     rate: Rate,
-    /// Skips and bytes of renditions that are no more.
-    past: (u64, u64),
+    /// Of renditions that are no more.
+    past: Totals,
     dropped: Dropped,
 }
 
@@ -66,12 +74,14 @@ impl Inner {
             pictures: Pictures::default(),
             gop: GopCache::new(options.gop),
             renditions: Vec::new(),
+            taps: Vec::new(),
+            mirror: false,
             gone: None,
             walking: 0,
             frames: 0,
             bytes_in: 0,
             rate: Rate::default(),
-            past: (0, 0),
+            past: Totals::default(),
             dropped: Dropped::default(),
         }
     }
@@ -111,9 +121,17 @@ impl Inner {
             for (rendition, _) in &mut self.renditions {
                 rendition.change(&self.scene, &change);
             }
+            self.tell_mirrors(|| Step::Change(change.clone()));
         }
         if !fits {
             self.forget_group();
+        }
+    }
+
+    /// Tells the mirrors what the renditions here are told.
+    fn tell_mirrors(&mut self, step: impl Fn() -> Step) {
+        for tap in &mut self.taps {
+            tap.note(step());
         }
     }
 
@@ -155,14 +173,33 @@ impl Inner {
                 return;
             }
         }
-        for (rendition, _) in &mut self.renditions {
-            if admission == Admission::Opens {
-                rendition.open_group(&self.scene, frame.dts);
-            }
-            rendition.frame(&self.scene, &frame);
+        if admission == Admission::Opens {
+            self.open_group(frame.dts);
         }
+        self.pass(&frame);
         if !fits {
             self.forget_group();
+        }
+    }
+
+    /// A group starts with the next frame, at `at`, in all renditions.
+    fn open_group(&mut self, at: Timestamp) {
+        for (rendition, _) in &mut self.renditions {
+            rendition.open_group(&self.scene, at);
+        }
+        let party = self.seat.as_ref().map(|seat| &seat.party);
+        for tap in &mut self.taps {
+            tap.open(party, &self.scene, at);
+        }
+    }
+
+    /// Passes a frame on.
+    fn pass(&mut self, frame: &Frame) {
+        for (rendition, _) in &mut self.renditions {
+            rendition.frame(&self.scene, frame);
+        }
+        for tap in &mut self.taps {
+            tap.note(Step::Frame(frame.clone()));
         }
     }
 
@@ -176,6 +213,7 @@ impl Inner {
         for (rendition, _) in &mut self.renditions {
             rendition.forget_group();
         }
+        self.tell_mirrors(|| Step::Forget);
     }
 
     /// Seals what gathered, if it is to leave at once; tells what work the pump has.
@@ -184,7 +222,7 @@ impl Inner {
             self.seal();
         }
         let is_full = |(rendition, _): &(Rendition, _)| rendition.is_full();
-        match self.renditions.is_empty() {
+        match self.renditions.is_empty() && self.taps.is_empty() {
             true => Work::None,
             false if at_once || self.renditions.iter().any(is_full) => Work::Now,
             false => Work::InTime,
@@ -288,7 +326,9 @@ impl Inner {
 
     // Time and the pump.
 
+    /// Closes the open batches. Mirrors get theirs first: they send while this shard walks.
     pub(super) fn seal(&mut self) {
+        self.taps.iter_mut().for_each(Tap::send);
         for (rendition, _) in &mut self.renditions {
             rendition.seal();
         }
@@ -336,6 +376,8 @@ impl Inner {
             }
         }
         self.drop_unread(now);
+        // What found no room before.
+        self.taps.iter_mut().for_each(Tap::send);
         if overdue { Work::Now } else { Work::None }
     }
 
@@ -346,8 +388,7 @@ impl Inner {
             let since = unread.filter(|_| rendition.is_unread());
             let keep = since.is_none_or(|since| now.saturating_duration_since(since) < UNREAD_MAX);
             if !keep {
-                past.0 += rendition.stats().skips;
-                past.1 += rendition.stats().sent;
+                past.add(&rendition.totals());
             }
             keep
         });
@@ -360,7 +401,11 @@ impl Inner {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let may_return =
             self.gone.is_some_and(|gone| now.saturating_duration_since(gone) < self.options.grace);
-        self.seat.is_none() && !may_return && self.viewers() == 0
+        match self.mirror {
+            // Nobody would miss it; the owner still tells those who come later.
+            true => self.renditions.is_empty(),
+            false => self.seat.is_none() && !may_return && self.viewers() == 0 && self.taps.is_empty(),
+        }
     }
 }
 

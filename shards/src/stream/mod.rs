@@ -15,7 +15,9 @@ mod rendition;
 mod ring;
 mod scene;
 mod sink;
+mod step;
 mod subscriber;
+mod tap;
 mod timeline;
 
 use std::{
@@ -28,19 +30,24 @@ use std::{
 };
 
 pub use gop::GopOptions;
-pub use inner::{Dropped, StreamStats};
+pub use inner::{Dropped, StreamStats, Totals};
 use inner::{Inner, Work};
 pub use mux::Mux;
 pub use publisher::{Evicted, PublishError, Publisher};
 pub use reader::{Leave, ReaderStats};
-pub use rendition::{RenditionKind, RenditionStats};
+pub use rendition::RenditionKind;
 pub use ring::{Batch, Cursor, Headers, Read, Ring, RingOptions};
 pub use scene::{Scene, TRACKS_MAX};
 pub use sink::Sink;
+pub use step::Step;
 pub use subscriber::Subscriber;
+pub use tap::Relay;
 pub use timeline::{Repairs, Timeline};
 
 use crate::media::{StreamKey, Timestamp};
+
+/// The weight of the newest tick in the share of a stream's walks.
+const SHARE_NEWEST: f32 = 0.3;
 
 /// What a second publisher on a live key meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +96,12 @@ pub struct Party {
 pub struct Stream {
     key: StreamKey,
     coalesce: Cell<Duration>,
+    /// How long what comes from the owner has gathered there.
+    gathered: Cell<Duration>,
+    /// Time that walks over its readers took since the last tick.
+    walked: Cell<Duration>,
+    /// The share of the shard's time that walks take, smoothed: 0 to 1.
+    share: Cell<f32>,
     inner: RefCell<Inner>,
     now: Cell<Instant>,
     pump: Pump,
@@ -128,6 +141,9 @@ impl Stream {
             inner: RefCell::new(Inner::new(options)),
             key,
             coalesce: Cell::new(options.coalesce),
+            gathered: Cell::default(),
+            walked: Cell::default(),
+            share: Cell::default(),
             now: Cell::new(now),
             pump: Pump::default(),
         })
@@ -138,14 +154,75 @@ impl Stream {
         &self.key
     }
 
-    /// How long frames gather before they are sent.
+    /// How long frames gather before they are sent: at a mirror only for what they did not gather at the owner.
     pub fn coalesce(&self) -> Duration {
-        self.coalesce.get()
+        self.coalesce.get().saturating_sub(self.gathered.get())
     }
 
     /// From now on frames gather so long before they are sent.
     pub fn set_coalesce(&self, coalesce: Duration) {
         self.coalesce.set(coalesce);
+        self.inner.borrow_mut().set_gathered(coalesce);
+    }
+
+    /// A stream on another shard than the owner's, for viewers there. It is fed by [`follow`](Self::follow).
+    pub fn mirror(key: StreamKey, options: StreamOptions, now: Instant) -> Rc<Self> {
+        let stream = Self::new(key, options, now);
+        stream.inner.borrow_mut().become_mirror();
+        stream
+    }
+
+    /// Whether it is a mirror.
+    pub fn is_mirror(&self) -> bool {
+        self.inner.borrow().is_mirror()
+    }
+
+    /// At the owner: the mirror `id` follows from here on, starting with the newest group; what it is to do goes out by
+    /// `relay`.
+    pub fn tap(&self, id: u16, relay: Box<dyn Relay>) {
+        let mut inner = self.inner.borrow_mut();
+        inner.tap(id, relay);
+        inner.set_gathered(self.coalesce.get());
+    }
+
+    /// At the owner: the mirror `id` follows no longer.
+    pub fn untap(&self, id: u16) {
+        self.inner.borrow_mut().untap(id);
+    }
+
+    /// At the owner: how many mirrors follow.
+    pub fn mirrors(&self) -> usize {
+        self.inner.borrow().taps()
+    }
+
+    /// At a mirror: does what the owner did, where frames gathered for so long.
+    pub fn follow(&self, steps: Vec<Step>, gathered: Duration) {
+        self.gathered.set(gathered);
+        let at_once = self.coalesce().is_zero();
+        let mut inner = self.inner.borrow_mut();
+        inner.follow(steps, self.now.get());
+        let work = inner.flush(at_once);
+        drop(inner);
+        self.mark(work);
+    }
+
+    /// Notes that a walk took so long.
+    pub fn note_walk(&self, took: Duration) {
+        self.walked.set(self.walked.get() + took);
+    }
+
+    /// `elapsed` passed since the last time of asking. Gives the share of it that walks over readers took, smoothed over a
+    /// second or so: 0 to 1.
+    pub fn note_share(&self, elapsed: Duration) -> f32 {
+        let newest = (self.walked.take().as_secs_f32() / elapsed.as_secs_f32().max(1e-3)).min(1.0);
+        let share = self.share.get();
+        self.share.set(share + (newest - share) * SHARE_NEWEST);
+        self.share.get()
+    }
+
+    /// What all its readers came to.
+    pub fn totals(&self) -> Totals {
+        self.inner.borrow().totals()
     }
 
     /// Takes the publisher's seat.

@@ -18,6 +18,7 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use super::{
+    Totals,
     ring::{Batch, Cursor, Headers, Read, Ring},
     sink::Sink,
 };
@@ -74,6 +75,12 @@ pub struct ReaderStats {
     pub sends: u64,
     /// Times it was overtaken and skipped to a keyframe.
     pub skips: u64,
+}
+
+impl ReaderStats {
+    pub(super) fn totals(&self) -> Totals {
+        Totals { batches: 0, bytes: self.bytes, sends: self.sends, skips: self.skips }
+    }
 }
 
 /// See the module.

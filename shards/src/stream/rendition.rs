@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use slab::Slab;
 
 use super::{
-    Scene,
+    Scene, Totals,
     gop::{Change, Changed, Entry, GopCache},
     mux::Mux,
     reader::{Leave, Reader},
@@ -27,19 +27,6 @@ pub type RenditionKind = &'static str;
 
 /// Readers that one slice of a walk serves before it looks at the clock.
 const SLICE: usize = 16;
-
-/// Counters of one rendition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RenditionStats {
-    /// Batches sealed.
-    pub batches: u64,
-    /// Bytes sealed.
-    pub bytes: u64,
-    /// Skips of readers that have left; those still here count their own.
-    pub skips: u64,
-    /// Bytes sent to readers that have left.
-    pub sent: u64,
-}
 
 /// See the module.
 pub(super) struct Rendition {
@@ -56,7 +43,8 @@ pub(super) struct Rendition {
     readers: Slab<Reader>,
     /// Where the walk goes on; `readers.capacity()` when it is done.
     walked: usize,
-    stats: RenditionStats,
+    /// Its own batches, and what readers came to that have left.
+    totals: Totals,
 }
 
 impl Rendition {
@@ -73,7 +61,7 @@ impl Rendition {
             full: false,
             readers: Slab::new(),
             walked: usize::MAX,
-            stats: RenditionStats::default(),
+            totals: Totals::default(),
         }
     }
 
@@ -160,8 +148,7 @@ impl Rendition {
         if bytes.is_empty() {
             return false;
         }
-        self.stats.batches += 1;
-        self.stats.bytes += bytes.len() as u64;
+        self.totals.batches += 1;
         let opens = self.opens.take();
         self.ring.push(Batch { bytes, opens, dts: self.dts, generation: self.generation });
         true
@@ -230,8 +217,7 @@ impl Rendition {
     /// A reader leaves the stream.
     pub(super) fn leave(&mut self, at: usize) -> Option<Reader> {
         let reader = self.take(at)?;
-        self.stats.skips += reader.stats().skips;
-        self.stats.sent += reader.stats().bytes;
+        self.totals.add(&reader.stats().totals());
         Some(reader)
     }
 
@@ -272,14 +258,13 @@ impl Rendition {
         &self.ring
     }
 
-    /// Counters, those of the readers that are here included.
-    pub(super) fn stats(&self) -> RenditionStats {
-        let mut stats = self.stats;
+    /// What it came to, those readers that are here included.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = self.totals;
         for reader in self.readers() {
-            stats.skips += reader.stats().skips;
-            stats.sent += reader.stats().bytes;
+            totals.add(&reader.stats().totals());
         }
-        stats
+        totals
     }
 }
 

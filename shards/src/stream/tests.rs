@@ -7,6 +7,7 @@ mod gathering;
 mod groups;
 pub(crate) mod house;
 mod joining;
+mod mirrors;
 mod pacing;
 mod renditions;
 mod seat;

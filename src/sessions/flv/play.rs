@@ -43,7 +43,7 @@ pub async fn run(
     reply: Reply,
     mut input: BytesMut,
 ) {
-    let stream = context.shard.obtain(key);
+    let stream = context.shard.obtain_for_viewer(key);
     client.entry().expect_nothing();
     let name = match framing {
         Framing::WebSocket => "WS-FLV",

@@ -36,6 +36,11 @@ impl Visit {
     pub fn key(&self) -> &StreamKey {
         &self.key
     }
+
+    /// Whether a mirror of the stream would do.
+    pub fn only_plays(&self) -> bool {
+        matches!(self.wish, Wish::Play(_))
+    }
 }
 
 /// What a client asks for.

@@ -44,7 +44,7 @@ pub async fn run(
     let start = Instant::now();
     let wanted = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(SECONDS_MAX)));
     // From here to the subscription nothing waits: a stream without readers may be let go of at any tick.
-    let stream = context.shard.obtain(key);
+    let stream = context.shard.obtain_for_viewer(key);
     let mut player = Player {
         subscriber: stream.subscribe(
             Selection::ALL.rendition(),

@@ -8,7 +8,7 @@ use std::{
 use super::Inner;
 use crate::{
     media::{Frame, Timestamp},
-    stream::{Party, PublishError, Takeover},
+    stream::{Party, PublishError, Step, Takeover},
 };
 
 /// How long tracks are gathered when nothing tells that all have come.
@@ -17,10 +17,10 @@ const GATHER_MEDIA_MAX: Timestamp = Timestamp::from_millis(500);
 const GATHER_WALL_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Seat {
-    token: u64,
+    pub(super) token: u64,
     pub(super) party: Party,
     pub(super) since: Instant,
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
 }
 
 pub(super) enum Phase {
@@ -43,6 +43,7 @@ impl Inner {
         }
         self.tokens += 1;
         let token = self.tokens;
+        self.tell_mirrors(|| Step::Seated(party.clone()));
         self.seat = Some(Seat { token, party, since: now, waker: None });
         self.phase = Phase::Gathering { since: now, first: None, audio: None, video: None };
         self.scene = self.scene.successor();
@@ -83,6 +84,13 @@ impl Inner {
         if matches!(self.phase, Phase::Gathering { first: Some(_), .. }) {
             self.run();
         }
+        self.vacate(now);
+        self.tell_mirrors(|| Step::Vacant);
+        true
+    }
+
+    /// The publisher has gone: all that it gave is sealed, and nobody starts from it any more.
+    pub(super) fn vacate(&mut self, now: Instant) {
         self.phase = Phase::Idle;
         self.gone = Some(now);
         for (rendition, _) in &mut self.renditions {
@@ -90,7 +98,6 @@ impl Inner {
             rendition.start_waiting(&self.scene);
         }
         self.forget_group();
-        true
     }
 
     pub(in crate::stream) fn expect(&mut self, has_audio: Option<bool>, has_video: Option<bool>) {
@@ -126,6 +133,10 @@ impl Inner {
                 // Sound goes on before the first keyframe; those who stayed need its parameters.
                 rendition.describe(&self.scene, at);
             }
+        }
+        if !self.taps.is_empty() {
+            let steps = self.so_far(at);
+            self.taps.iter_mut().for_each(|tap| tap.note_all(steps.iter().cloned()));
         }
         self.gop.end_gathering();
     }

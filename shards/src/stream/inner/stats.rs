@@ -19,9 +19,38 @@ pub struct Dropped {
     pub malformed: u64,
 }
 
+/// What fan-out came to: of a stream, or of all streams of a shard. Only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Batches sealed, all renditions together.
+    pub batches: u64,
+    /// Bytes that readers' sockets took.
+    pub bytes: u64,
+    /// System calls that sent them.
+    pub sends: u64,
+    /// Times that slow readers were overtaken and skipped to a keyframe.
+    pub skips: u64,
+}
+
+impl Totals {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.batches += other.batches;
+        self.bytes += other.bytes;
+        self.sends += other.sends;
+        self.skips += other.skips;
+    }
+}
+
 /// A stream as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct StreamStats {
+    /// It is a mirror of the owner's, for viewers on this shard.
+    pub is_mirror: bool,
+    /// Mirrors on other shards that follow it.
+    pub mirrors: usize,
+    /// Times that a mirror was overtaken and skipped to a keyframe.
+    pub mirror_skips: u64,
     /// Who publishes.
     pub publisher: Option<Party>,
     /// Since when, in time of the shard's clock.
@@ -34,12 +63,10 @@ pub struct StreamStats {
     pub bytes_in: u64,
     /// Payload bits a second from its publisher, over the last whole second or so.
     pub bitrate: u64,
-    /// Bytes sent to all readers.
-    pub bytes_out: u64,
+    /// What all its readers came to, those that have left included.
+    pub totals: Totals,
     /// Readers of each rendition.
     pub readers: Vec<(RenditionKind, usize)>,
-    /// Times that slow readers were overtaken.
-    pub skips: u64,
     /// How far the slowest reader is behind, in media time.
     pub lag: Timestamp,
     /// Payload bytes in the cache of pictures.
@@ -71,8 +98,19 @@ impl Rate {
 }
 
 impl Inner {
+    pub(in crate::stream) fn totals(&self) -> Totals {
+        let mut totals = self.past;
+        for (rendition, _) in &self.renditions {
+            totals.add(&rendition.totals());
+        }
+        totals
+    }
+
     pub(in crate::stream) fn stats(&self, now: Instant) -> StreamStats {
         let mut stats = StreamStats {
+            is_mirror: self.mirror,
+            mirrors: self.taps.len(),
+            mirror_skips: self.taps.iter().map(|tap| tap.skips).sum(),
             publisher: self.seat.as_ref().map(|seat| seat.party.clone()),
             uptime: self
                 .seat
@@ -82,9 +120,8 @@ impl Inner {
             frames: self.frames,
             bytes_in: self.bytes_in,
             bitrate: self.rate.bits_per_second,
-            bytes_out: self.past.1,
+            totals: self.totals(),
             readers: Vec::new(),
-            skips: self.past.0,
             lag: Timestamp::ZERO,
             gop_bytes: self.gop.bytes(),
             gop_overflows: self.gop.overflows(),
@@ -92,9 +129,6 @@ impl Inner {
             dropped: self.dropped,
         };
         for (rendition, _) in &self.renditions {
-            let own = rendition.stats();
-            stats.bytes_out += own.sent;
-            stats.skips += own.skips;
             stats.readers.push((rendition.kind, rendition.len()));
             for cursor in rendition.readers().filter_map(Reader::cursor) {
                 stats.lag = stats.lag.max(rendition.ring().lag(cursor));

@@ -251,6 +251,13 @@ pub fn house_with(adjust: impl FnOnce(&mut StreamOptions)) -> House {
 }
 
 impl House {
+    /// A mirror of its stream, with a clock and a pump of its own.
+    pub fn mirror(&self) -> Self {
+        let options = self.stream.inner.borrow().options();
+        let stream = Stream::mirror(self.stream.key().clone(), options, self.now);
+        Self { stream, now: self.now, bell: Arc::default() }
+    }
+
     /// A player joins and its task runs for the first time.
     pub fn join(&self) -> Player {
         self.join_with(usize::MAX, usize::MAX)

@@ -52,7 +52,7 @@ fn a_rendition_nobody_reads_is_kept_for_a_while() {
     drop(player);
     house.pass(6_000);
     assert_eq!(house.stream.stats().readers, []);
-    assert_eq!(house.stream.stats().bytes_out, 2 * bytes, "what it sent is not forgotten");
+    assert_eq!(house.stream.stats().totals.bytes, 2 * bytes, "what it sent is not forgotten");
     assert!(house.join().news().contains("<V 0 x>"), "and it can be made again");
 }
 
@@ -101,7 +101,7 @@ fn a_reader_changes_form_at_a_keyframe_and_finishes_what_was_begun() {
         house.pump();
         assert_eq!(player.news(), "<head video0=A audio0=S>{<V 120 x>}", "cut at {cut}");
         assert_eq!(player.sub.stats().bytes as usize, player.all().len());
-        assert_eq!(house.stream.stats().bytes_out as usize, player.all().len(), "and counted once");
+        assert_eq!(house.stream.stats().totals.bytes as usize, player.all().len(), "and counted once");
         assert_eq!(house.stream.stats().readers, [(WORDS, 0), ("other", 1)]);
     }
 }

@@ -305,7 +305,7 @@ fn who_leaves_takes_the_rest_of_the_torn_batch_along() {
         let got = player.news();
         let (stats, rest) = player.sub.leave();
         assert_eq!(got + std::str::from_utf8(&rest.concat()).unwrap(), "{<v 40 x>}");
-        assert_eq!(house.stream.stats().bytes_out, stats.bytes, "who has left still counts");
+        assert_eq!(house.stream.stats().totals.bytes, stats.bytes, "who has left still counts");
         assert_eq!(house.stream.viewers(), 0);
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use reading::{Reference, check};
 
-use super::house::*;
+use super::{house::*, mirrors::Mirror};
 use crate::{
     media::{FrameKind, Timestamp, TrackId},
     stream::{Leave, Publisher, StreamOptions},
@@ -35,6 +35,10 @@ enum Act {
     Pause { who: usize },
     Resume { who: usize },
     Switch { who: usize },
+    Mirror,
+    JoinMirror { other: bool, room: usize, bite: usize },
+    Stuff { full: bool },
+    Deliver { most: usize },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -62,6 +66,11 @@ fn act() -> impl Strategy<Value = Act> {
         1 => who().prop_map(|who| Act::Pause { who }),
         1 => who().prop_map(|who| Act::Resume { who }),
         1 => who().prop_map(|who| Act::Switch { who }),
+        1 => Just(Act::Mirror),
+        3 => (any::<bool>(), prop_oneof![Just(usize::MAX), 0..300usize], prop_oneof![Just(usize::MAX), 1..40usize])
+            .prop_map(|(other, room, bite)| Act::JoinMirror { other, room, bite }),
+        2 => any::<bool>().prop_map(|full| Act::Stuff { full }),
+        10 => (0..4usize).prop_map(|most| Act::Deliver { most }),
     ]
 }
 
@@ -124,6 +133,7 @@ struct World {
     log: Rc<RefCell<String>>,
     /// What players had got that have left, with the rest they were given.
     finished: Vec<String>,
+    mirror: Option<Mirror>,
 }
 
 impl World {
@@ -140,6 +150,7 @@ impl World {
             witness,
             log,
             finished: Vec::new(),
+            mirror: None,
         }
     }
 
@@ -187,6 +198,28 @@ impl World {
             Act::Tick { millis } => {
                 self.house.now += std::time::Duration::from_millis(millis);
                 self.house.stream.tick(self.house.now);
+                if let Some(mirror) = &mut self.mirror {
+                    mirror.house.pass(millis);
+                }
+            }
+            Act::Mirror => {
+                self.mirror.get_or_insert_with(|| Mirror::of(&self.house));
+            }
+            Act::JoinMirror { other, room, bite } => {
+                if let Some(mirror) = self.mirror.as_ref().filter(|_| self.players.len() < 40) {
+                    let kind = if other { "other" } else { WORDS };
+                    self.players.push(mirror.house.join_rendition(kind, room, bite));
+                }
+            }
+            Act::Stuff { full } => {
+                if let Some(mirror) = &self.mirror {
+                    mirror.road.full.set(full);
+                }
+            }
+            Act::Deliver { most } => {
+                if let Some(mirror) = &self.mirror {
+                    mirror.deliver(most);
+                }
             }
             Act::Join { other, room, bite } if self.players.len() < 40 => {
                 let kind = if other { "other" } else { WORDS };
@@ -268,6 +301,9 @@ impl World {
             self.act(Act::Slice);
         }
         self.come(true, true, true);
+        if let Some(mirror) = &self.mirror {
+            mirror.road.full.set(false);
+        }
         for player in &mut self.players {
             player.gate.bite.set(usize::MAX);
             player.gate.open(usize::MAX);
@@ -277,6 +313,9 @@ impl World {
         for key in [true, false] {
             self.push(TrackId::VIDEO, if key { FrameKind::Key } else { FrameKind::Inter }, 40, true);
             self.house.pump();
+            if let Some(mirror) = &self.mirror {
+                mirror.deliver(usize::MAX);
+            }
             self.players.iter_mut().for_each(Player::run);
             self.witness.run();
         }

@@ -1,0 +1,135 @@
+//! Mirrors: what the owner tells them, and how a mirror follows.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Inner,
+    seat::{Phase, Seat},
+};
+use crate::{
+    media::Timestamp,
+    stream::{
+        gop::Entry,
+        step::Step,
+        tap::{Relay, Tap},
+    },
+};
+
+impl Inner {
+    // At the owner.
+
+    /// A mirror follows from here on; one that followed under the same `id` no longer does.
+    pub(in crate::stream) fn tap(&mut self, id: u16, relay: Box<dyn Relay>) {
+        self.untap(id);
+        let mut tap = Tap::new(id, relay, self.options.ring.bytes_max);
+        if let Some(seat) = &self.seat {
+            tap.note(Step::Seated(seat.party.clone()));
+        }
+        if matches!(self.phase, Phase::Running) {
+            tap.note_all(self.so_far(self.timeline.last().unwrap_or_default()).into_iter());
+        }
+        // At once: somebody waits there.
+        tap.send();
+        self.taps.push(tap);
+    }
+
+    /// The mirror `id` follows no longer.
+    pub(in crate::stream) fn untap(&mut self, id: u16) {
+        self.taps.retain(|tap| tap.id != id);
+    }
+
+    /// How long frames gather before mirrors get them.
+    pub(in crate::stream) fn set_gathered(&mut self, gathered: Duration) {
+        self.taps.iter_mut().for_each(|tap| tap.set_gathered(gathered));
+    }
+
+    /// How many mirrors follow.
+    pub(in crate::stream) fn taps(&self) -> usize {
+        self.taps.len()
+    }
+
+    /// A running stream as steps: the newest group so far, or at least what it consists of.
+    pub(super) fn so_far(&self, at: Timestamp) -> Vec<Step> {
+        let Some((scene, start, entries)) = self.gop.group() else {
+            return vec![Step::Describe { scene: self.scene.clone(), at }];
+        };
+        let mut steps = vec![Step::Open { scene: scene.clone(), at: start }];
+        steps.extend(entries.map(|entry| match entry {
+            Entry::Frame(frame) => Step::Frame(frame.clone()),
+            Entry::Change(change) => Step::Change(change.clone()),
+        }));
+        steps
+    }
+
+    // At a mirror.
+
+    /// It is a mirror: it has no publisher of its own.
+    pub(in crate::stream) fn become_mirror(&mut self) {
+        self.mirror = true;
+    }
+
+    /// Whether it is a mirror.
+    pub(in crate::stream) fn is_mirror(&self) -> bool {
+        self.mirror
+    }
+
+    /// Does what the owner did.
+    pub(in crate::stream) fn follow(&mut self, steps: Vec<Step>, now: Instant) {
+        for step in steps {
+            self.take_step(step, now);
+        }
+    }
+
+    fn take_step(&mut self, step: Step, now: Instant) {
+        match step {
+            Step::Seated(party) => {
+                self.seat = Some(Seat { token: 0, party, since: now, waker: None });
+                self.phase = Phase::Idle;
+                self.gop.begin_gathering();
+            }
+            Step::Open { scene, at } => {
+                self.scene = scene;
+                self.run_on();
+                self.gop.open(&self.scene, at);
+                self.open_group(at);
+            }
+            Step::Frame(frame) => {
+                self.frames += 1;
+                self.bytes_in += frame.payload.len() as u64;
+                let fits = self.gop.push(&frame);
+                self.pass(&frame);
+                if !fits {
+                    self.forget_group();
+                }
+            }
+            Step::Change(change) => {
+                self.scene.replay(&change);
+                let fits = self.gop.change(&change);
+                for (rendition, _) in &mut self.renditions {
+                    rendition.change(&self.scene, &change);
+                }
+                if !fits {
+                    self.forget_group();
+                }
+            }
+            Step::Describe { scene, at } => {
+                self.scene = scene;
+                self.run_on();
+                for (rendition, _) in &mut self.renditions {
+                    rendition.describe(&self.scene, at);
+                }
+            }
+            Step::Forget => self.forget_group(),
+            Step::Vacant => {
+                self.seat = None;
+                self.vacate(now);
+            }
+        }
+    }
+
+    fn run_on(&mut self) {
+        self.phase = Phase::Running;
+        // The owner gathered what had to be gathered.
+        self.gop.end_gathering();
+    }
+}
