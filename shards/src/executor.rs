@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{
         Arc,
@@ -114,8 +115,14 @@ where
                 shard.spawn_prompt(
                     async move {
                         while let Some(letter) = receiver.recv().await {
-                            if let Some(arrival) = reader.open(letter) {
-                                service.arrive(arrival);
+                            // What one letter does must not close the inbox to all others.
+                            let read = catch_unwind(AssertUnwindSafe(|| reader.open(letter)));
+                            match read {
+                                Ok(Some(arrival)) => service.arrive(arrival),
+                                Ok(None) => {}
+                                Err(_) => {
+                                    tracing::error!(shard = %id, "a letter from another shard panicked")
+                                }
                             }
                         }
                     },

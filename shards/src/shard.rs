@@ -40,6 +40,10 @@ pub(crate) const PULSE: Duration = Duration::from_millis(50);
 /// How long a walk over a stream's readers may hold the executor before others get their turn: a tenth of a picture.
 const WALK_SLICE: Duration = Duration::from_millis(1);
 
+/// Frames that are to gather for no longer than this any more leave at once: another wake would cost more than it merges.
+/// Publishers whose frames gather are heard so long before they leave.
+pub const HASTE: Duration = Duration::from_millis(2);
+
 /// What a shard is for.
 pub trait Service: 'static {
     /// What travels between shards: a connection with all that it has said so far. Dropped, it closes.
@@ -330,19 +334,17 @@ fn start_pump(queue: TaskQueueHandle, key: StreamKey, stream: Weak<Stream>, long
 /// Sends what a stream has sealed to all who keep up, in slices, until the stream is over. While it waits it holds no
 /// stream: whoever does keeps it in the registry.
 async fn pump(stream: Weak<Stream>, longest: Rc<Cell<Duration>>) {
-    let mut walked = Instant::now();
     while poll_fn(|cx| stream.upgrade().map_or(Poll::Ready(false), |stream| stream.poll_dirty(cx))).await {
-        let coalesce = stream.upgrade().map_or(Duration::ZERO, |stream| stream.coalesce());
-        if let Some(rest) = coalesce.checked_sub(walked.elapsed()).filter(|rest| !rest.is_zero()) {
+        let rest = stream.upgrade().map_or(Duration::ZERO, |stream| stream.until_walk(Instant::now()));
+        if rest > HASTE {
             let urgent = |cx: &mut Context<'_>| {
                 stream.upgrade().map_or(Poll::Ready(()), |stream| stream.poll_urgent(cx))
             };
             timer::sleep(rest).or(poll_fn(urgent)).await;
         }
         let Some(stream) = stream.upgrade() else { return };
-        walked = Instant::now();
-        stream.begin_walk();
-        let mut slice = walked;
+        let mut slice = Instant::now();
+        stream.begin_walk(slice);
         loop {
             let is_done = stream.walk(&mut || slice.elapsed() >= WALK_SLICE);
             let took = slice.elapsed();

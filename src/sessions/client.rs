@@ -13,6 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use shards::{
     ShardId,
+    shard::HASTE,
     stream::{Evicted, Leave, Party, Publisher, Subscriber},
 };
 
@@ -36,8 +37,9 @@ const DRAIN_MAX: usize = 1 << 20;
 /// would wait until the executor's preemption, a hundred milliseconds.
 const TURN: Duration = Duration::from_millis(2);
 
-/// How often a publisher is looked at while its frames gather: more often costs wakes, less often adds delay.
-const LOOKS: u32 = 8;
+/// A publisher whose frames gather is heard just before they are sent, and whenever so many bytes may have come: what waits
+/// in its socket must not fill the kernel's buffer, which begins at 128 KiB and holds half of that.
+const LOOK_BYTES: u32 = 48 * 1024;
 
 /// The shortest sleep: only one lets the executor look at its rings, which mere yielding does not.
 const BREATH: Duration = Duration::from_micros(1);
@@ -52,6 +54,8 @@ struct Body {
     busy: Cell<Option<Instant>>,
     /// Its last words were all there were.
     is_quiet: Cell<bool>,
+    /// When it was last heard, and how long what came since the time before would take to fill [`LOOK_BYTES`].
+    heard: Cell<Option<(Instant, Duration)>>,
 }
 
 /// What wakes a session that publishes.
@@ -82,6 +86,7 @@ impl Client {
             socket: Rc::new(socket),
             busy: Cell::default(),
             is_quiet: Cell::default(),
+            heard: Cell::default(),
         }))
     }
 
@@ -118,7 +123,7 @@ impl Client {
             Ok(fd) => fd,
             Err(error) => return Err(Box::new((self, guest, error))),
         };
-        let Body { entry, socket, busy, is_quiet } = *self.0;
+        let Body { entry, socket, busy, is_quiet, heard } = *self.0;
         match Rc::try_unwrap(socket) {
             Ok(socket) => {
                 let (id, ticket) = entry.depart();
@@ -126,7 +131,7 @@ impl Client {
             }
             Err(socket) => {
                 let error = io::Error::other("the socket is still in use");
-                Err(Box::new((Self(Box::new(Body { entry, socket, busy, is_quiet })), guest, error)))
+                Err(Box::new((Self(Box::new(Body { entry, socket, busy, is_quiet, heard })), guest, error)))
             }
         }
     }
@@ -167,8 +172,8 @@ impl Client {
     /// Waits for bytes of a publisher. Where its frames gather before they are sent, what it says gathers as well: a wake
     /// for each packet costs more than a packet, and what would wait in the stream can as well wait in the socket.
     pub async fn hear(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {
-        let pause = publisher.stream().coalesce() / LOOKS;
-        if self.0.is_quiet.get() && !pause.is_zero() {
+        let pause = self.pause(publisher);
+        if !pause.is_zero() {
             if let Err(closing) = self.0.entry.race(glommio::timer::sleep(pause)).await {
                 return Heard::Closing(closing);
             }
@@ -184,9 +189,32 @@ impl Client {
         heard
     }
 
-    /// Whether that was all that the peer had to say.
+    /// How long a publisher may speak unheard: until shortly before its frames leave.
+    fn pause(&self, publisher: &Publisher) -> Duration {
+        let Some((_, fills)) = self.0.heard.get().filter(|_| self.0.is_quiet.get()) else {
+            return Duration::ZERO;
+        };
+        let stream = publisher.stream();
+        let until = match stream.until_walk(Instant::now()) {
+            // Nothing gathers, or nothing has gathered for a while: what comes is sent at once.
+            until if until.is_zero() => return Duration::ZERO,
+            // This was the look before they leave.
+            until if until <= HASTE => until + stream.coalesce(),
+            until => until,
+        };
+        until.saturating_sub(HASTE).min(fills)
+    }
+
+    /// Whether that was all that the peer had to say, and how fast it speaks.
     fn note(&self, read: &io::Result<usize>) {
-        self.0.is_quiet.set(read.as_ref().is_ok_and(|read| *read < READ_MAX));
+        let bytes = read.as_ref().map_or(0, |read| *read);
+        self.0.is_quiet.set(bytes > 0 && bytes < READ_MAX);
+        let now = Instant::now();
+        let fills = self.0.heard.get().map_or(Duration::ZERO, |(before, _)| {
+            let factor = f64::from(LOOK_BYTES) / bytes.max(1) as f64;
+            now.saturating_duration_since(before).mul_f64(factor)
+        });
+        self.0.heard.set(Some((now, fills)));
     }
 
     async fn listen(&self, publisher: &Publisher, into: &mut BytesMut) -> Heard {

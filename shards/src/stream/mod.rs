@@ -98,6 +98,8 @@ pub struct Stream {
     coalesce: Cell<Duration>,
     /// How long what comes from the owner has gathered there.
     gathered: Cell<Duration>,
+    /// When the newest walk began.
+    began: Cell<Option<Instant>>,
     /// Time that walks over its readers took since the last tick.
     walked: Cell<Duration>,
     /// The share of the shard's time that walks take, smoothed: 0 to 1.
@@ -142,6 +144,7 @@ impl Stream {
             key,
             coalesce: Cell::new(options.coalesce),
             gathered: Cell::default(),
+            began: Cell::default(),
             walked: Cell::default(),
             share: Cell::default(),
             now: Cell::new(now),
@@ -157,6 +160,12 @@ impl Stream {
     /// How long frames gather before they are sent: at a mirror only for what they did not gather at the owner.
     pub fn coalesce(&self) -> Duration {
         self.coalesce.get().saturating_sub(self.gathered.get())
+    }
+
+    /// How long what comes now gathers before it is sent; zero when the last walk is longer ago than that.
+    pub fn until_walk(&self, now: Instant) -> Duration {
+        let since = self.began.get().map(|began| now.saturating_duration_since(began));
+        since.map_or(Duration::ZERO, |since| self.coalesce().saturating_sub(since))
     }
 
     /// From now on frames gather so long before they are sent.
@@ -309,7 +318,8 @@ impl Stream {
     }
 
     /// For the pump: seals what gathered and starts a walk over all readers.
-    pub fn begin_walk(&self) {
+    pub fn begin_walk(&self, now: Instant) {
+        self.began.set(Some(now));
         self.pump.dirty.set(false);
         self.pump.urgent.set(false);
         self.inner.borrow_mut().begin_walk();

@@ -318,7 +318,7 @@ impl House {
     /// What the pump does, if it has something to do.
     pub fn pump(&self) {
         while self.is_dirty() {
-            self.stream.begin_walk();
+            self.stream.begin_walk(self.now);
             while !self.stream.walk(&mut || true) {}
         }
     }

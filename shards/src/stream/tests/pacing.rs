@@ -116,7 +116,7 @@ fn a_walk_in_slices_serves_everyone_once() {
     house.pump();
     publisher.inter(40);
     let calls: Vec<_> = players.iter().map(|player| player.gate.calls.get()).collect();
-    house.stream.begin_walk();
+    house.stream.begin_walk(house.now);
     let mut slices = 1;
     while !house.stream.walk(&mut || true) {
         slices += 1;
@@ -140,7 +140,7 @@ fn a_walk_goes_on_where_it_stopped_though_readers_come_and_go() {
     house.stream.tick(house.now);
     house.pump();
     publisher.inter(40);
-    house.stream.begin_walk();
+    house.stream.begin_walk(house.now);
     for _ in 0..2 {
         assert!(!house.stream.walk(&mut || true));
     }

@@ -186,7 +186,7 @@ impl World {
             }
             Act::BeginWalk => {
                 if !self.walking && self.house.is_dirty() {
-                    self.house.stream.begin_walk();
+                    self.house.stream.begin_walk(self.house.now);
                     self.walking = true;
                 }
             }
