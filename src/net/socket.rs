@@ -10,7 +10,7 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     net::SocketAddr,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     pin::Pin,
     ptr,
     task::{Context, Poll, ready},
@@ -33,8 +33,10 @@ thread_local! {
 
 /// See the module.
 pub struct Socket {
-    stream: RefCell<TcpStream>,
+    /// That of `stream`, which keeps it open.
+    fd: RawFd,
     tls: Option<RefCell<Box<Tls>>>,
+    stream: RefCell<TcpStream>,
     peer: SocketAddr,
 }
 
@@ -50,7 +52,7 @@ impl Socket {
     /// that it is one peer to limits and logs whichever port it uses.
     pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let socket = Self { stream: RefCell::new(stream), tls: None, peer };
+        let socket = Self { fd: stream.as_raw_fd(), tls: None, stream: RefCell::new(stream), peer };
         // The ring's accept asks for it, the immediate one does not; children of hooks must not inherit players.
         let _ = socket.with_fd(|fd| SockRef::from(&fd).set_cloexec(true));
         socket
@@ -97,10 +99,9 @@ impl Socket {
     }
 
     fn with_fd<R>(&self, act: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
-        let stream = self.stream.borrow();
-        // SAFETY: the descriptor belongs to `stream`, which is borrowed for as long as the borrowed descriptor lives.
+        // SAFETY: the descriptor belongs to `self.stream`, which closes it only when it is dropped, with `self`.
         #[allow(unsafe_code)]
-        let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         act(fd)
     }
 
@@ -258,6 +259,7 @@ impl Moving {
         // SAFETY: the descriptor is owned, and its ownership passes to the stream.
         #[allow(unsafe_code)]
         let stream = unsafe { TcpStream::from_raw_fd(self.fd.into_raw_fd()) };
-        Socket { stream: RefCell::new(stream), tls: self.tls.map(RefCell::new), peer: self.peer }
+        let (fd, tls) = (stream.as_raw_fd(), self.tls.map(RefCell::new));
+        Socket { fd, tls, stream: RefCell::new(stream), peer: self.peer }
     }
 }

@@ -7,6 +7,7 @@ mod browser;
 mod cli;
 mod hostile;
 mod http;
+mod mirrors;
 mod play_matrix;
 mod rtmp_life;
 mod sessions;
