@@ -44,6 +44,9 @@ const WALK_SLICE: Duration = Duration::from_millis(1);
 /// Publishers whose frames gather are heard so long before they leave.
 pub const HASTE: Duration = Duration::from_millis(2);
 
+/// The weight of the newest tick in how busy a shard is.
+const BUSY_NEWEST: f32 = 0.3;
+
 /// What a shard is for.
 pub trait Service: 'static {
     /// What travels between shards: a connection with all that it has said so far. Dropped, it closes.
@@ -89,7 +92,6 @@ pub struct Shard<A: Send + 'static> {
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     at: Instant,
-    runtime: Duration,
     share: f32,
 }
 
@@ -119,7 +121,7 @@ impl<A: Send + 'static> Shard<A> {
             prompt,
             longest_walk: Rc::default(),
             pace: options.coalesce_max.map(|max| Cell::new(Pace::new(max))),
-            busy: Cell::new(Busy { at: Instant::now(), runtime: Duration::ZERO, share: 0.0 }),
+            busy: Cell::new(Busy { at: Instant::now(), share: 0.0 }),
         })
     }
 
@@ -148,7 +150,7 @@ impl<A: Send + 'static> Shard<A> {
         self.longest_walk.take()
     }
 
-    /// The share of the last tick that went into tasks: 0 to 1.
+    /// The share of its time that goes into tasks, smoothed over a third of a second or so: 0 to 1.
     pub fn busy(&self) -> f32 {
         self.busy.get().share
     }
@@ -162,10 +164,10 @@ impl<A: Send + 'static> Shard<A> {
     fn observe(&self, now: Instant) -> Duration {
         let before = self.busy.get();
         let elapsed = now.saturating_duration_since(before.at);
-        let runtime = glommio::executor().executor_stats().executor_runtime();
-        let worked = runtime.saturating_sub(before.runtime);
-        let share = (worked.as_secs_f32() / elapsed.as_secs_f32().max(1e-3)).min(1.0);
-        self.busy.set(Busy { at: now, runtime, share });
+        // What it gives it forgets: this is the time since the last tick, and nobody else may ask.
+        let worked = glommio::executor().executor_stats().executor_runtime();
+        let newest = (worked.as_secs_f32() / elapsed.as_secs_f32().max(1e-3)).min(1.0);
+        self.busy.set(Busy { at: now, share: before.share + (newest - before.share) * BUSY_NEWEST });
         if let Some(cell) = &self.pace {
             let mut pace = cell.get();
             let window = pace.window();

@@ -83,6 +83,58 @@ impl Service for Player {
     }
 }
 
+/// Works half of its time, and reports how busy its shard says it is.
+struct Worker {
+    shard: Rc<Shard<Ball>>,
+    report: Sender<f32>,
+}
+
+impl Service for Worker {
+    type Arrival = Ball;
+
+    fn start(self: &Rc<Self>) -> Result<(), String> {
+        let work = async {
+            loop {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(10) {
+                    std::hint::spin_loop();
+                }
+                glommio::timer::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        spawn(work, |panic| panic!("{panic}"));
+        Ok(())
+    }
+
+    fn arrive(self: &Rc<Self>, _: Ball) {}
+
+    fn tick(self: &Rc<Self>, _now: Instant) {
+        let _ = self.report.send(self.shard.busy());
+    }
+
+    fn begin_shutdown(self: &Rc<Self>) {}
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_shard_tells_how_busy_it_is() {
+    let (report, reports) = channel();
+    let options = Options { cpus: vec![cpu()], streams: options(), coalesce_max: None, mirror_share: None };
+    let running = start(&options, move |shard: &Rc<Shard<Ball>>| {
+        Rc::new(Worker { shard: Rc::clone(shard), report: report.clone() })
+    });
+    let running = running.expect("a shard");
+    // A few ticks, until what is smoothed has settled.
+    let busy = (0..15).map(|_| reports.recv_timeout(Duration::from_secs(5)).expect("a tick")).last();
+    let busy = busy.expect("ticks");
+    assert!(busy > 0.25, "half of its time, or more where others take the CPU: {busy}");
+    running.stop().ask(Duration::ZERO);
+    assert_eq!(running.join(), 0);
+}
+
 type Reports = Receiver<(ShardId, Ball)>;
 
 fn run(script: Script, cpus: &[usize]) -> (std::io::Result<super::Running>, Reports) {
