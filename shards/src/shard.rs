@@ -413,6 +413,8 @@ mod tests {
                 options.batch_bytes_max = 50;
             });
             let player = house.join();
+            // It has just sent: what comes now is to gather.
+            house.stream.begin_walk(Instant::now());
             let ended = Rc::new(Cell::new(false));
             let (stream, end) = (Rc::downgrade(&house.stream), Rc::clone(&ended));
             let pumping = async move {
