@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shards::{
     media::{Shape, StreamKey, Track},
-    stream::StreamStats,
+    stream::{DerivedStats, StreamStats},
 };
 
 use crate::{
@@ -142,6 +142,7 @@ fn stream(shard: usize, key: &StreamKey, stats: &StreamStats) -> Value {
         "publisher": publisher,
         "uptime_ms": millis(stats.uptime),
         "tracks": stats.scene.tracks().iter().map(track).collect::<Vec<_>>(),
+        "transcodes": stats.derived.iter().map(transcode).collect::<Vec<_>>(),
         "viewers": viewers,
         "viewers_by_form": by_form,
         "bitrate_kbps": stats.bitrate / 1_000,
@@ -182,6 +183,18 @@ fn track(track: &Track) -> Value {
         }
         Shape::Unknown => {}
     }
+    value
+}
+
+/// Sound that is made for players who cannot take the publisher's.
+fn transcode(derived: &DerivedStats) -> Value {
+    let mut value = track(&derived.track);
+    value["from"] = derived.from.name().into();
+    value["frames"] = derived.frames.into();
+    value["bytes"] = derived.bytes.into();
+    value["concealed"] = derived.concealed.into();
+    value["skipped"] = derived.skipped.into();
+    value["waiting"] = derived.waiting.into();
     value
 }
 

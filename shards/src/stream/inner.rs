@@ -4,6 +4,7 @@
 //! FLV header can tell the truth). Then it *runs*.
 
 mod seat;
+mod sound;
 mod stats;
 
 use std::{
@@ -18,6 +19,7 @@ pub use stats::{Dropped, StreamStats};
 
 use super::{
     Leave, RenditionKind, Scene, Sink, StreamOptions,
+    derive::Derived,
     gop::{Change, Changed, GopCache},
     mux::Mux,
     pictures::{Admission, Pictures},
@@ -40,6 +42,8 @@ pub(super) struct Inner {
     timeline: Timeline,
     pictures: Pictures,
     gop: GopCache,
+    /// The main sound in other codecs, while renditions need it.
+    derived: Vec<Derived>,
     /// With the time since which nobody reads it.
     renditions: Vec<(Rendition, Option<Instant>)>,
     /// When the last publisher went.
@@ -65,6 +69,7 @@ impl Inner {
             timeline: Timeline::new(options.jump_max),
             pictures: Pictures::default(),
             gop: GopCache::new(options.gop),
+            derived: Vec::new(),
             renditions: Vec::new(),
             gone: None,
             walking: 0,
@@ -92,6 +97,9 @@ impl Inner {
             // Groups that opened on sound alone are no start for pictures.
             self.forget_group();
             self.pictures.await_key();
+        }
+        if track.id == TrackId::AUDIO {
+            self.settle_sound();
         }
         self.change(Changed::Track(track));
     }
@@ -137,11 +145,15 @@ impl Inner {
                 self.dropped.before_key += 1;
                 return;
             }
-            Admission::Opens => self.gop.open(&self.scene, frame.dts),
+            Admission::Opens => {
+                self.gop.open(&self.scene, frame.dts);
+                self.derived.iter_mut().for_each(|derived| derived.open_group(frame.dts));
+            }
             Admission::Spoils => self.forget_group(),
             Admission::Joins => {}
         }
         let fits = self.gop.push(&frame);
+        self.derived.iter_mut().for_each(|derived| derived.push(&frame));
         if gathering {
             if !fits {
                 self.forget_group();
@@ -173,6 +185,7 @@ impl Inner {
             // Its keyframe was in the cache and nowhere else.
             self.pictures.await_key();
         }
+        self.derived.iter_mut().for_each(Derived::forget_group);
         for (rendition, _) in &mut self.renditions {
             rendition.forget_group();
         }
@@ -230,12 +243,14 @@ impl Inner {
         let known = self.renditions.iter().position(|(rendition, _)| rendition.kind == kind);
         let at = known.unwrap_or_else(|| {
             let ring = Ring::new(self.options.ring, self.options.gop.enable);
-            let mut rendition = Rendition::new(kind, mux(), ring, self.options.batch_bytes_max);
-            if matches!(self.phase, Phase::Running) {
-                rendition.prime(&self.gop);
-            }
+            let rendition = Rendition::new(kind, mux(), ring, self.options.batch_bytes_max);
             self.renditions.push((rendition, None));
-            self.renditions.len() - 1
+            let at = self.renditions.len() - 1;
+            self.settle_sound_of(at);
+            if matches!(self.phase, Phase::Running) {
+                self.prime(at);
+            }
+            at
         });
         let (rendition, unread) = &mut self.renditions[at];
         *unread = None;
@@ -352,6 +367,7 @@ impl Inner {
             keep
         });
         if self.renditions.len() < before {
+            self.drop_idle_sound();
             // A walk may be under way, and those after the one that went moved up. Those that it is done with know so.
             self.walking = 0;
         }

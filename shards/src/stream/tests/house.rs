@@ -235,6 +235,7 @@ pub fn options() -> StreamOptions {
         wait: Duration::from_secs(10),
         grace: Duration::from_secs(5),
         stall: Duration::from_secs(3),
+        transcoding: None,
     }
 }
 
@@ -311,6 +312,7 @@ impl House {
     /// What the pump does, if it has something to do.
     pub fn pump(&self) {
         while self.is_dirty() {
+            while !self.stream.make_sound(&mut || true) {}
             self.stream.begin_walk();
             while !self.stream.walk(&mut || true) {}
         }
