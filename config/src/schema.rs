@@ -196,7 +196,7 @@ section! {
         /// AAC in stereo; mono gets half.
         pub aac_bitrate: BitRate = kbps(128), kbps(32)..=kbps(320);
         /// Opus in stereo; mono gets half.
-        pub opus_bitrate: BitRate = kbps(96), kbps(16)..=kbps(320);
+        pub opus_bitrate: BitRate = kbps(96), kbps(32)..=kbps(320);
     }
 }
 

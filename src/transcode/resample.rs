@@ -50,10 +50,10 @@ impl Resampler {
         let half = (CROSSINGS as f64 / cut).ceil() as usize;
         // A whole number of lanes.
         let half = half.next_multiple_of(LANES / 2);
-        let filters = (0..phases)
-            .flat_map(|phase| filter(phase as f64 / phases as f64, half, cut))
-            .map(|tap| tap as f32)
-            .collect();
+        let mut filters = Vec::with_capacity(phases as usize * 2 * half);
+        for phase in 0..phases {
+            push_filter(&mut filters, phase as f64 / phases as f64, half, cut);
+        }
         // Silence before the beginning.
         let input = vec![vec![0.0; half - 1]; channels];
         Some(Self {
@@ -104,32 +104,41 @@ impl Resampler {
     }
 }
 
-/// The taps for an output sample that lies `fraction` of a sample after the input sample in the middle.
-fn filter(fraction: f64, half: usize, cut: f64) -> impl Iterator<Item = f64> {
-    let taps = (0..2 * half).map(move |tap| {
+/// Appends the taps for an output sample that lies `fraction` of a sample after the input sample in the middle.
+fn push_filter(filters: &mut Vec<f32>, fraction: f64, half: usize, cut: f64) {
+    let start = filters.len();
+    let mut sum = 0.0;
+    for tap in 0..2 * half {
         let at = tap as f64 - (half as f64 - 1.0) - fraction;
         let sinc = if at.abs() < 1e-9 { cut } else { (PI * cut * at).sin() / (PI * at) };
-        sinc * kaiser(at / half as f64)
-    });
-    let sum: f64 = taps.clone().sum();
-    // Silence and a constant pass exactly, whatever the phase.
-    taps.map(move |tap| tap / sum)
+        let value = sinc * kaiser(at / half as f64);
+        sum += value;
+        filters.push(value as f32);
+    }
+    // Silence and a constant pass exactly, whatever the phase (which takes the window's own scale out, too).
+    for tap in &mut filters[start..] {
+        *tap /= sum as f32;
+    }
 }
 
-/// Kaiser's window, from -1 to 1.
+/// Kaiser's window from -1 to 1, but for its scale.
 fn kaiser(at: f64) -> f64 {
     let inside = 1.0 - at * at;
-    if inside <= 0.0 { 0.0 } else { bessel(BETA * inside.sqrt()) / bessel(BETA) }
+    if inside <= 0.0 { 0.0 } else { bessel(BETA * inside.sqrt()) }
 }
 
-/// The modified Bessel function of order zero.
+/// The modified Bessel function of order zero, for up to [`BETA`].
 fn bessel(x: f64) -> f64 {
     let quarter = x * x / 4.0;
-    let terms = (1..40).scan(1.0, |term, k| {
-        *term *= quarter / f64::from(k * k);
-        Some(*term)
-    });
-    1.0 + terms.sum::<f64>()
+    let (mut sum, mut term) = (1.0, 1.0);
+    for k in 1..24 {
+        term *= quarter / f64::from(k * k);
+        sum += term;
+        if term < sum * 1e-9 {
+            break;
+        }
+    }
+    sum
 }
 
 fn dot(samples: &[f32], filter: &[f32]) -> f32 {

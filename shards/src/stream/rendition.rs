@@ -100,7 +100,7 @@ impl Rendition {
                     self.change(&scene, change);
                 }
                 Entry::Frame(frame) => {
-                    while let Some(sound) = sound.next_if(|sound| sound.dts <= frame.dts) {
+                    while let Some(sound) = sound.next_if(|sound| sound.dts < frame.dts) {
                         self.sound(sound);
                     }
                     self.frame(&scene, frame);

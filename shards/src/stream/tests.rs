@@ -11,4 +11,5 @@ mod pacing;
 mod renditions;
 mod seat;
 mod slow;
+mod sound;
 mod world;
