@@ -38,8 +38,8 @@ pub(crate) const PULSE: Duration = Duration::from_millis(50);
 const WALK_SLICE: Duration = Duration::from_millis(1);
 
 /// How long the making of sound in other codecs may hold the executor. It is asked after each call of a codec, of which the
-/// longest takes about half of this (`cargo bench --bench transcode`): together they stay under a millisecond.
-const SOUND_SLICE: Duration = Duration::from_micros(500);
+/// longest takes about twice this (`cargo bench --bench transcode`): together they stay under a millisecond.
+const SOUND_SLICE: Duration = Duration::from_micros(250);
 
 /// What a shard is for.
 pub trait Service: 'static {

@@ -85,7 +85,9 @@ impl Decode for Decoder {
         let channels = usize::try_from(info.numChannels).unwrap_or(0);
         let rate = u32::try_from(info.sampleRate).unwrap_or(0);
         let made = self.scratch.get(..samples.saturating_mul(channels));
-        let Some(made) = made.filter(|made| !made.is_empty() && channels <= 2) else { return Decoded::Nothing };
+        let Some(made) = made.filter(|made| !made.is_empty() && channels <= 2) else {
+            return Decoded::Nothing;
+        };
         if (7_350..=96_000).contains(&rate) {
             self.sample_rate = rate;
         }
@@ -150,7 +152,13 @@ impl Encoder {
             shape: Shape::Audio { sample_rate, channels: channels as u8 },
         };
         let scratch = vec![0; (info.maxOutBufBytes as usize).max(FRAME_BYTES_MAX)];
-        Some(Self { encoder, frame_samples: info.frameLength as usize, delay: info.nDelay as usize, track, scratch })
+        Some(Self {
+            encoder,
+            frame_samples: info.frameLength as usize,
+            delay: info.nDelay as usize,
+            track,
+            scratch,
+        })
     }
 }
 

@@ -21,8 +21,11 @@ const PACKET_BYTES_MAX: usize = 48 * 1_277 + 2;
 const FRAME_SAMPLES: usize = 960;
 /// How hard the encoder tries, of 10: at this it costs half of what 10 does, and at these bit rates nobody hears it.
 const COMPLEXITY: u8 = 5;
-/// The largest packet that is made: one frame.
-const MADE_BYTES_MAX: usize = 1_275 + 2;
+/// Packets a second.
+const FRAME_RATE: usize = 50;
+/// The largest packet that is made, in packets of the mean size. Left alone, the encoder spends five times as much on the
+/// first sound after silence, and four times the time.
+const BURST_MAX: usize = 2;
 
 fn channels_of(channels: usize) -> Channels {
     if channels == 1 { Channels::Mono } else { Channels::Stereo }
@@ -58,7 +61,9 @@ impl Decoder {
 impl Decode for Decoder {
     fn decode(&mut self, frame: &[u8], pcm: &mut Vec<i16>) -> Decoded {
         let known = packet_samples(frame).filter(|_| frame.len() <= PACKET_BYTES_MAX);
-        let Some((samples, packet)) = known.zip(Packet::try_from(frame).ok()) else { return Decoded::Nothing };
+        let Some((samples, packet)) = known.zip(Packet::try_from(frame).ok()) else {
+            return Decoded::Nothing;
+        };
         let before = pcm.len();
         match self.run(Some(packet), samples as usize, pcm) {
             Some(()) => Decoded::Whole,
@@ -113,7 +118,8 @@ impl Encoder {
             config: build_head(channels as u8, u16::try_from(delay).ok()?),
             shape: Shape::Audio { sample_rate: SAMPLE_RATE, channels: channels as u8 },
         };
-        Some(Self { encoder, delay: delay as usize, track, scratch: vec![0; MADE_BYTES_MAX] })
+        let scratch = vec![0; bits_per_second as usize / 8 / FRAME_RATE * BURST_MAX];
+        Some(Self { encoder, delay: delay as usize, track, scratch })
     }
 }
 

@@ -169,7 +169,9 @@ mod tests {
     /// Each rate of AAC to 48 kHz: the sine is where it should be, to a hundredth of a sample's swing.
     #[test]
     fn a_sine_keeps_its_place_and_level_at_every_rate() {
-        for from in [96_000, 88_200, 64_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350] {
+        for from in
+            [96_000, 88_200, 64_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350]
+        {
             for channels in [1, 2] {
                 let mut resampler = Resampler::new(from, 48_000, channels).expect("a rate of sound");
                 let mut out = Vec::new();
@@ -209,7 +211,8 @@ mod tests {
             let mut out = Vec::new();
             resampler.feed(&sine(440.0, from, from as usize, 1), &mut out);
             let expected = sine(440.0, 48_000, out.len(), 1);
-            let worst = out.iter().zip(&expected).skip(300).map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs()).max();
+            let worst =
+                out.iter().zip(&expected).skip(300).map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs()).max();
             assert!(worst.is_some_and(|worst| worst < 100), "{from} Hz: off by {worst:?}");
         }
         for rate in [0, 1, 6_999, 96_001, u32::MAX] {

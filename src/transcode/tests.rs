@@ -164,9 +164,16 @@ fn opus_becomes_aac_in_its_place() {
 
 #[test]
 fn aac_of_every_rate_becomes_opus_in_its_place() {
-    for (rate, channels) in
-        [(48_000, 2), (44_100, 2), (44_100, 1), (32_000, 2), (24_000, 1), (22_050, 2), (16_000, 1), (96_000, 2)]
-    {
+    for (rate, channels) in [
+        (48_000, 2),
+        (44_100, 2),
+        (44_100, 1),
+        (32_000, 2),
+        (24_000, 1),
+        (22_050, 2),
+        (16_000, 1),
+        (96_000, 2),
+    ] {
         let seconds = 2 * rate as usize / 1_024 + 4;
         let (source, frames) = aac_film(rate, channels, seconds, sweep);
         let mut chain = make(&source, Codec::Opus, 96_000).expect("a way from AAC to Opus");
@@ -230,12 +237,19 @@ fn a_lost_packet_leaves_no_gap_and_moves_nothing() {
 #[test]
 fn after_a_long_silence_sound_begins_anew_where_it_should() {
     for (source, frames, codec) in [
-        { let (track, frames) = opus_film(1, 200, sweep); (track, frames, Codec::Aac) },
-        { let (track, frames) = aac_film(44_100, 1, 180, sweep); (track, frames, Codec::Opus) },
+        {
+            let (track, frames) = opus_film(1, 200, sweep);
+            (track, frames, Codec::Aac)
+        },
+        {
+            let (track, frames) = aac_film(44_100, 1, 180, sweep);
+            (track, frames, Codec::Opus)
+        },
     ] {
         // From 1.6 s on, everything is five seconds later.
         let cut = Timestamp::from_micros(START + 1_600_000);
-        let (before, mut after): (Vec<Frame>, Vec<Frame>) = frames.into_iter().partition(|frame| frame.dts < cut);
+        let (before, mut after): (Vec<Frame>, Vec<Frame>) =
+            frames.into_iter().partition(|frame| frame.dts < cut);
         for frame in &mut after {
             frame.dts += Timestamp::from_millis(5_000);
         }
@@ -326,7 +340,8 @@ fn rubbish_is_concealed() {
             Codec::Aac => opus_film(2, 100, sweep),
             _ => aac_film(44_100, 2, 90, sweep),
         };
-        for (n, rubbish) in [&b""[..], &[0xff; 2_000], b"\x03", &[0x78; 300], &[8; 9_000]].iter().enumerate() {
+        for (n, rubbish) in [&b""[..], &[0xff; 2_000], b"\x03", &[0x78; 300], &[8; 9_000]].iter().enumerate()
+        {
             frames[4 + n * 3].payload = Bytes::copy_from_slice(rubbish);
         }
         let mut chain = make(&source, codec, 96_000).expect("a way");

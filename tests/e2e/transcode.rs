@@ -7,8 +7,9 @@ use crate::support::{
     compare::{self, monotonic, packets, start_packets},
     flv,
     media::Media,
-    scratch, until,
+    scratch,
     tools::{FFMPEG5, Tool},
+    until,
 };
 
 const KEY: &str = "live/film";
@@ -47,8 +48,8 @@ fn film() -> Fixture {
     let body = |kind: u8, bytes: &[u8]| [&[0x90 | kind], &b"Opus"[..], bytes].concat();
     let mut tags: Vec<Tag> = pictures.tags.iter().filter(|tag| tag.kind != flv::SCRIPT).cloned().collect();
     tags.push(Tag { kind: flv::AUDIO, ts: 0, body: body(0, &head) });
-    // Whole seconds of it, so that the film can go round without a gap in its sound.
-    for (n, packet) in packets.iter().take(pictures.duration() as usize / 20).enumerate() {
+    // Whole seconds of it, so that the film goes round with its sound in place; one packet of each round is lost.
+    for (n, packet) in packets.iter().take(pictures.duration() as usize / 20 - 1).enumerate() {
         tags.push(Tag { kind: flv::AUDIO, ts: n as u32 * 20, body: body(1, packet) });
     }
     tags.sort_by_key(|tag| (tag.ts, !tag.units().iter().any(|unit| unit.header)));
@@ -62,17 +63,21 @@ fn beeps(name: &str, player: &Player) -> Vec<f64> {
     let file = scratch(name);
     std::fs::write(&file, bytes).expect("target/tmp can be written");
     let path = file.to_string_lossy().into_owned();
-    let args = ["-v", "error", "-nostdin", "-i", &path, "-map", "0:a", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"];
+    let args = [
+        "-v", "error", "-nostdin", "-i", &path, "-map", "0:a", "-ac", "1", "-ar", "48000", "-f", "s16le", "-",
+    ];
     let outcome = Tool::start(FFMPEG5, args).succeed(SOON);
     assert_eq!(outcome.stderr.trim(), "", "{name}");
     let pcm: Vec<f64> =
         outcome.stdout.as_chunks::<2>().0.iter().map(|two| f64::from(i16::from_le_bytes(*two))).collect();
-    let first = player.units().iter().find(|unit| unit.kind == Kind::Audio && !unit.header).map(|unit| unit.dts);
+    let first =
+        player.units().iter().find(|unit| unit.kind == Kind::Audio && !unit.header).map(|unit| unit.dts);
     let first = first.expect("there is sound") as f64;
     // Four times 220 Hz, in pieces of 2.5 ms.
     let strength = |piece: &[f64]| {
         let turn = 2.0 * (std::f64::consts::TAU * 880.0 / 48_000.0).cos();
-        let (last, before) = piece.iter().fold((0.0, 0.0), |(last, before), s| (s + turn * last - before, last));
+        let (last, before) =
+            piece.iter().fold((0.0, 0.0), |(last, before), s| (s + turn * last - before, last));
         (last * last + before * before - turn * last * before).max(0.0).sqrt() * 2.0 / piece.len() as f64
     };
     // A period of the low tone long, so that it alone comes to nothing.
@@ -105,7 +110,10 @@ fn opus_is_aac_to_players_who_take_nothing_else_in_its_place_and_from_the_first_
         let offset = compare::stretch(&who, Kind::Video, &film.rounds(20), &units).expect("pictures").offset;
         let start = |kind| units.iter().find(|unit| unit.kind == kind && !unit.header).map(|unit| unit.dts);
         let (picture, sound) = (start(Kind::Video).expect("pictures"), start(Kind::Audio).expect("sound"));
-        assert!((0..50).contains(&(sound - picture)), "{who}: sound at {sound}, the first picture at {picture}");
+        assert!(
+            (0..50).contains(&(sound - picture)),
+            "{who}: sound at {sound}, the first picture at {picture}"
+        );
         let beeps = beeps(&format!("{who}.beeps.flv"), player);
         assert!(beeps.len() >= 3, "{who}: {beeps:?}");
         for beep in beeps {
@@ -118,7 +126,7 @@ fn opus_is_aac_to_players_who_take_nothing_else_in_its_place_and_from_the_first_
     let transcodes = stream["transcodes"].as_array().expect("a list");
     assert_eq!(transcodes.len(), 1, "once for all");
     assert_eq!((&transcodes[0]["codec"], &transcodes[0]["from"]), (&"AAC".into(), &"Opus".into()));
-    assert_eq!(transcodes[0]["concealed"], 0);
+    assert!(transcodes[0]["concealed"].as_u64().is_some_and(|lost| lost <= 4), "{transcodes:?}");
     players.into_iter().for_each(Player::leave);
     until("the transcode to end with its last player", || {
         server.stream(KEY)?["transcodes"].as_array()?.is_empty().then_some(())
@@ -136,7 +144,8 @@ fn ffmpeg_decodes_twenty_seconds_of_it_without_a_complaint() {
     let tools: Vec<(String, Tool)> = [server.rtmp_url(KEY), server.http_url(KEY)]
         .into_iter()
         .map(|url| {
-            let args = ["-v", "warning", "-nostdin", "-xerror", "-i", &url, "-t", "20", "-f", "framemd5", "-"];
+            let args =
+                ["-v", "warning", "-nostdin", "-xerror", "-i", &url, "-t", "20", "-f", "framemd5", "-"];
             let tool = Tool::start(FFMPEG5, args);
             (url, tool)
         })

@@ -166,7 +166,9 @@ impl Rendition {
 
     pub(super) fn frame(&mut self, scene: &Scene, frame: &Frame) {
         let is_replaced = frame.track == TrackId::AUDIO && self.sound.is_some();
-        let Some(track) = scene.track(frame.track).filter(|_| !is_replaced && !self.awaits_sound) else { return };
+        let Some(track) = scene.track(frame.track).filter(|_| !is_replaced && !self.awaits_sound) else {
+            return;
+        };
         self.begin();
         self.mux.frame(track, frame, &mut self.open);
         self.written(frame.dts);
