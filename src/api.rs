@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shards::{
     media::{Shape, StreamKey, Track},
-    stream::{StreamStats, Totals},
+    stream::{DerivedStats, StreamStats, Totals},
 };
 
 use crate::{
@@ -168,6 +168,7 @@ fn stream(shard: usize, key: &StreamKey, stats: &StreamStats, mirrors: &[(usize,
         "publisher": publisher,
         "uptime_ms": millis(stats.uptime),
         "tracks": stats.scene.tracks().iter().map(track).collect::<Vec<_>>(),
+        "transcodes": stats.derived.iter().map(transcode).collect::<Vec<_>>(),
         "viewers": forms.values().sum::<usize>(),
         "viewers_by_form": forms,
         "mirrors": mirrors,
@@ -220,6 +221,18 @@ fn viewers(stats: &StreamStats) -> usize {
 /// To two digits; zero where there is nothing to compare with.
 fn ratio(count: u64, of: u64) -> f64 {
     if of == 0 { 0.0 } else { (count as f64 / of as f64 * 100.0).round() / 100.0 }
+}
+
+/// Sound that is made for players who cannot take the publisher's.
+fn transcode(derived: &DerivedStats) -> Value {
+    let mut value = track(&derived.track);
+    value["from"] = derived.from.name().into();
+    value["frames"] = derived.frames.into();
+    value["bytes"] = derived.bytes.into();
+    value["concealed"] = derived.concealed.into();
+    value["skipped"] = derived.skipped.into();
+    value["waiting"] = derived.waiting.into();
+    value
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -13,4 +13,5 @@ pub mod net;
 pub mod protocols;
 pub mod server;
 pub mod sessions;
+pub mod transcode;
 pub mod web;

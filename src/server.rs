@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Coalesce, Config, Shards, Takeover};
+use config::{Coalesce, Config, Shards, Takeover, TranscodeAudio};
 use shards::{
     Shard,
     executor::{self, Running},
     media::Timestamp,
     placement::usable_cpus,
-    stream::{self, GopOptions, RingOptions, StreamOptions},
+    stream::{self, GopOptions, RingOptions, StreamOptions, Transcoding},
 };
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     },
     protocols::http::Limits,
     sessions::{Arrival, Context, Service, SessionOptions, rtmp::reader_options},
+    transcode,
 };
 
 /// Ticks between two pages on the board: half a second.
@@ -172,6 +173,19 @@ fn stream_options(config: &Config) -> StreamOptions {
         wait: config.play.wait.duration(),
         grace: config.play.grace.duration(),
         stall: config.delivery.stall_timeout.duration(),
+        transcoding: transcoding(&config.transcode),
+    }
+}
+
+fn transcoding(transcode: &config::Transcode) -> Option<Transcoding> {
+    let bits_per_second = |rate: config::BitRate| u32::try_from(rate.bits_per_second()).unwrap_or(u32::MAX);
+    match transcode.audio {
+        TranscodeAudio::Off => None,
+        TranscodeAudio::Auto => Some(Transcoding {
+            make: transcode::make,
+            aac_bitrate: bits_per_second(transcode.aac_bitrate),
+            opus_bitrate: bits_per_second(transcode.opus_bitrate),
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     node::{Node, quoted},
     section::{Leaf, Refusal},
     suggest::nearest,
-    units::{ByteSize, Millis, PictureSize, UnitError},
+    units::{BitRate, ByteSize, Millis, PictureSize, UnitError},
 };
 use std::{fmt, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
@@ -59,6 +59,12 @@ impl Leaf for Millis {
 impl Leaf for ByteSize {
     fn read(node: &Node, range: Option<RangeInclusive<Self>>) -> Result<Self, Refusal> {
         within(node, range, "a size in B, kB, KiB, MB, MiB, GB or GiB, like `16MiB`,", unit_hint)
+    }
+}
+
+impl Leaf for BitRate {
+    fn read(node: &Node, range: Option<RangeInclusive<Self>>) -> Result<Self, Refusal> {
+        within(node, range, "a bit rate in bps, kbps or Mbps, like `128kbps`,", unit_hint)
     }
 }
 

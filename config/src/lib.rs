@@ -25,10 +25,10 @@ pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use schema::{
     Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate, Shutdown,
-    Takeover, Tls,
+    Takeover, Tls, Transcode, TranscodeAudio,
 };
 pub use shards::{SHARDS_MAX, Shards};
-pub use units::{ByteSize, Millis, PictureSize, UnitError};
+pub use units::{BitRate, ByteSize, Millis, PictureSize, UnitError};
 
 /// The annotated file with every key at its default: the manual.
 pub const MANUAL: &str = include_str!("../shardcast.yaml");

@@ -7,7 +7,7 @@ use crate::{
     leaf::words,
     section::section,
     shards::Shards,
-    units::{ByteSize, Millis, PictureSize},
+    units::{BitRate, ByteSize, Millis, PictureSize},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -24,6 +24,10 @@ const fn secs(secs: u64) -> Millis {
 
 const fn kib(kib: u64) -> ByteSize {
     ByteSize::kib(kib)
+}
+
+const fn kbps(kbps: u64) -> BitRate {
+    BitRate::kbps(kbps)
 }
 
 const fn mib(mib: u64) -> ByteSize {
@@ -53,6 +57,8 @@ section! {
         pub publish: Publish = Publish::default();
         /// How long players wait without a publisher.
         pub play: Play = Play::default();
+        /// Sound made from sound.
+        pub transcode: Transcode = Transcode::default();
         /// What is logged, how and where.
         pub log: Log = Log::default();
         /// What a peer may cost.
@@ -183,6 +189,28 @@ section! {
         pub wait: Millis = secs(30), ms(0)..=secs(3_600);
         /// For the publisher's return.
         pub grace: Millis = secs(10), ms(0)..=secs(3_600);
+    }
+}
+
+words! {
+    /// Whether sound is made in codecs that a publisher does not send.
+    pub enum TranscodeAudio {
+        /// For players who cannot take the publisher's, while there are any.
+        Auto = "auto",
+        /// Never: sound goes out as it came in, to whoever can take it.
+        Off = "off",
+    }
+}
+
+section! {
+    /// Sound made from sound.
+    pub struct Transcode {
+        /// Whether it is made at all.
+        pub audio: TranscodeAudio = TranscodeAudio::Auto;
+        /// AAC in stereo; mono gets half.
+        pub aac_bitrate: BitRate = kbps(128), kbps(32)..=kbps(320);
+        /// Opus in stereo; mono gets half.
+        pub opus_bitrate: BitRate = kbps(96), kbps(32)..=kbps(320);
     }
 }
 

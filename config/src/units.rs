@@ -1,4 +1,4 @@
-//! Numbers that wear their unit: durations, sizes in bytes, pictures in pixels.
+//! Numbers that wear their unit: durations, sizes in bytes, bits a second, pictures in pixels.
 //!
 //! Invariant: what is printed reads back as the same value, and no number is taken without its unit.
 
@@ -37,6 +37,8 @@ const BYTES: &[Unit] = &[
     ("GB", 1_000_000_000),
     ("GiB", 1 << 30),
 ];
+
+const BIT_RATES: &[Unit] = &[("bps", 1), ("kbps", 1_000), ("Mbps", 1_000_000)];
 
 fn parse(text: &str, units: &[Unit]) -> Result<u64, UnitError> {
     let text = text.trim();
@@ -162,6 +164,24 @@ impl ByteSize {
     }
 }
 
+/// Bits a second, written `128kbps` or `2Mbps`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BitRate(u64);
+
+unit!(BitRate, BIT_RATES);
+
+impl BitRate {
+    /// From thousands of bits a second.
+    pub const fn kbps(kbps: u64) -> Self {
+        Self(kbps.saturating_mul(1_000))
+    }
+
+    /// In bits a second.
+    pub const fn bits_per_second(self) -> u64 {
+        self.0
+    }
+}
+
 /// A picture's width and height in pixels, written `640x360`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PictureSize {
@@ -205,6 +225,7 @@ mod tests {
         assert_eq!(" 5 s ".parse(), Ok(Millis::from_secs(5)));
         assert_eq!("16MiB".parse(), Ok(ByteSize::mib(16)));
         assert_eq!("60kB".parse(), Ok(ByteSize::from_bytes(60_000)));
+        assert_eq!("128kbps".parse(), Ok(BitRate::kbps(128)));
         assert_eq!("640x360".parse(), Ok(PictureSize { width: 640, height: 360 }));
     }
 
@@ -236,6 +257,7 @@ mod tests {
         fn what_is_printed_reads_back(value: u64) {
             prop_assert_eq!(Millis(value).to_string().parse(), Ok(Millis(value)));
             prop_assert_eq!(ByteSize(value).to_string().parse(), Ok(ByteSize(value)));
+            prop_assert_eq!(BitRate(value).to_string().parse(), Ok(BitRate(value)));
         }
 
         #[test]

@@ -16,3 +16,4 @@ mod shutdown;
 mod slow;
 mod support;
 mod tls;
+mod transcode;

@@ -6,6 +6,7 @@
 
 mod follow;
 mod seat;
+mod sound;
 mod stats;
 
 use std::{
@@ -20,6 +21,7 @@ pub use stats::{Dropped, StreamStats, Totals};
 
 use super::{
     Leave, RenditionKind, Scene, Sink, StreamOptions,
+    derive::Derived,
     gop::{Change, Changed, GopCache},
     mux::Mux,
     pictures::{Admission, Pictures},
@@ -44,6 +46,8 @@ pub(super) struct Inner {
     timeline: Timeline,
     pictures: Pictures,
     gop: GopCache,
+    /// The main sound in other codecs, while renditions need it.
+    derived: Vec<Derived>,
     /// With the time since which nobody reads it.
     renditions: Vec<(Rendition, Option<Instant>)>,
     /// The mirrors on other shards.
@@ -73,6 +77,7 @@ impl Inner {
             timeline: Timeline::new(options.jump_max),
             pictures: Pictures::default(),
             gop: GopCache::new(options.gop),
+            derived: Vec::new(),
             renditions: Vec::new(),
             taps: Vec::new(),
             mirror: false,
@@ -102,6 +107,9 @@ impl Inner {
             // Groups that opened on sound alone are no start for pictures.
             self.forget_group();
             self.pictures.await_key();
+        }
+        if track.id == TrackId::AUDIO {
+            self.settle_sound();
         }
         self.change(Changed::Track(track));
     }
@@ -155,11 +163,11 @@ impl Inner {
                 self.dropped.before_key += 1;
                 return;
             }
-            Admission::Opens => self.gop.open(&self.scene, frame.dts),
+            Admission::Opens => self.cache_group(frame.dts),
             Admission::Spoils => self.forget_group(),
             Admission::Joins => {}
         }
-        let fits = self.gop.push(&frame);
+        let fits = self.cache(&frame);
         if gathering {
             if !fits {
                 self.forget_group();
@@ -180,6 +188,18 @@ impl Inner {
         if !fits {
             self.forget_group();
         }
+    }
+
+    /// The cache starts anew with the next frame, at `at`.
+    fn cache_group(&mut self, at: Timestamp) {
+        self.gop.open(&self.scene, at);
+        self.derived.iter_mut().for_each(|derived| derived.open_group(at));
+    }
+
+    /// Keeps a frame for joiners, and for those who need its sound made. `false`: the group outgrew its bounds.
+    fn cache(&mut self, frame: &Frame) -> bool {
+        self.derived.iter_mut().for_each(|derived| derived.push(frame));
+        self.gop.push(frame)
     }
 
     /// A group starts with the next frame, at `at`, in all renditions.
@@ -210,6 +230,7 @@ impl Inner {
             // Its keyframe was in the cache and nowhere else.
             self.pictures.await_key();
         }
+        self.derived.iter_mut().for_each(Derived::forget_group);
         for (rendition, _) in &mut self.renditions {
             rendition.forget_group();
         }
@@ -268,12 +289,14 @@ impl Inner {
         let known = self.renditions.iter().position(|(rendition, _)| rendition.kind == kind);
         let at = known.unwrap_or_else(|| {
             let ring = Ring::new(self.options.ring, self.options.gop.enable);
-            let mut rendition = Rendition::new(kind, mux(), ring, self.options.batch_bytes_max);
-            if matches!(self.phase, Phase::Running) {
-                rendition.prime(&self.gop);
-            }
+            let rendition = Rendition::new(kind, mux(), ring, self.options.batch_bytes_max);
             self.renditions.push((rendition, None));
-            self.renditions.len() - 1
+            let at = self.renditions.len() - 1;
+            self.settle_sound_of(at);
+            if matches!(self.phase, Phase::Running) {
+                self.prime(at);
+            }
+            at
         });
         let (rendition, unread) = &mut self.renditions[at];
         *unread = None;
@@ -393,6 +416,7 @@ impl Inner {
             keep
         });
         if self.renditions.len() < before {
+            self.drop_idle_sound();
             // A walk may be under way, and those after the one that went moved up. Those that it is done with know so.
             self.walking = 0;
         }

@@ -5,6 +5,7 @@
 //! Invariant: what players see continues: times increase across publishers, and nothing is sent that a decoder could not
 //! start from. Time arrives as an argument of [`Stream::tick`] and is coarse (the tick's period).
 
+mod derive;
 mod gop;
 mod inner;
 mod mux;
@@ -29,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use derive::{DerivedStats, Made, MakeTranscode, Transcode, Transcoding};
 pub use gop::GopOptions;
 pub use inner::{Dropped, StreamStats, Totals};
 use inner::{Inner, Work};
@@ -42,7 +44,7 @@ pub use sink::Sink;
 pub use step::Step;
 pub use subscriber::Subscriber;
 pub use tap::Relay;
-pub use timeline::{Repairs, Timeline};
+pub use timeline::{Repairs, STEP_MIN, Timeline};
 
 use crate::media::{StreamKey, Timestamp};
 
@@ -79,6 +81,8 @@ pub struct StreamOptions {
     pub grace: Duration,
     /// How long a peer may take nothing before it is closed.
     pub stall: Duration,
+    /// Who makes sound for renditions that cannot carry the publisher's; `None`: nobody, and they get it as it is.
+    pub transcoding: Option<Transcoding>,
 }
 
 /// Who is at the other end of a publisher or subscriber, for logs, answers and the API.
@@ -252,6 +256,7 @@ impl Stream {
         sink: Rc<dyn Sink>,
     ) -> Subscriber {
         let slot = self.inner.borrow_mut().join(kind, mux, sink, self.now.get());
+        self.mark_sound();
         Subscriber::new(Rc::clone(self), kind, slot)
     }
 
@@ -296,6 +301,13 @@ impl Stream {
         }
     }
 
+    /// Somebody came who may need sound that is still to be made.
+    fn mark_sound(&self) {
+        if self.inner.borrow().has_sound_to_make() {
+            self.mark(Work::Now);
+        }
+    }
+
     /// For the pump: ready when something waits to be sent (`true`), or when the stream is over (`false`).
     pub fn poll_dirty(&self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.pump.closed.get() {
@@ -315,6 +327,12 @@ impl Stream {
         }
         self.pump.waker.set(Some(cx.waker().clone()));
         Poll::Pending
+    }
+
+    /// For the pump, before a walk: makes sound in other codecs until all is made (`true`) or `expired` says to yield
+    /// (`false`). It is asked after each piece of work, of which none takes a millisecond.
+    pub fn make_sound(&self, expired: &mut dyn FnMut() -> bool) -> bool {
+        self.inner.borrow_mut().make_sound(expired)
     }
 
     /// For the pump: seals what gathered and starts a walk over all readers.

@@ -3,13 +3,19 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Scene;
-use crate::media::{Frame, Timestamp, Track};
+use crate::media::{Codec, Frame, Timestamp, Track};
 
 /// Turns a stream into one wire form, once for all readers of that form.
 ///
 /// Calls come in this order: `begin`, any number of `track`/`metadata`/`frame`, `seal`; again. `preamble` and `headers`
 /// stand alone: what they return is sent to one reader before a batch and is complete in itself.
 pub trait Mux {
+    /// The codec in which players of this form get main sound that the publisher sends in `source`: another one, if they
+    /// cannot take that. It is made if it can be; otherwise the sound comes as it is.
+    fn sound_for(&self, source: Codec) -> Codec {
+        source
+    }
+
     /// What a connection needs before anything else, once (an FLV file header). May be empty.
     fn preamble(&mut self, scene: &Scene) -> Bytes;
 

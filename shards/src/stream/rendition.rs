@@ -2,9 +2,10 @@
 //!
 //! Frames go into an open batch; sealed, it joins the ring, and the walk hands it to every reader whose sink takes it.
 //! Invariant: a batch that opens a group holds nothing from before it, and parameter sets that change in mid-stream lie in
-//! a batch before the one that needs them.
+//! a batch before the one that needs them. Sound that was made for it takes the place of the publisher's: never both.
 
 use std::{
+    borrow::Cow,
     rc::Rc,
     task::{Context, Poll},
     time::Instant,
@@ -15,12 +16,13 @@ use slab::Slab;
 
 use super::{
     Scene, Totals,
+    derive::Derived,
     gop::{Change, Changed, Entry, GopCache},
     mux::Mux,
     reader::{Leave, Reader},
     ring::{Batch, Cursor, Headers, Ring},
 };
-use crate::media::{Frame, Timestamp};
+use crate::media::{Codec, Frame, Timestamp, Track, TrackId};
 
 /// Names a rendition among a stream's: a protocol's constant such as `"flv"`.
 pub type RenditionKind = &'static str;
@@ -37,6 +39,10 @@ pub(super) struct Rendition {
     opens: Option<Rc<Headers>>,
     dts: Timestamp,
     generation: u64,
+    /// Its sound, if that is made for it.
+    sound: Option<Track>,
+    /// It begins when the sound of the cached group is made.
+    awaits_sound: bool,
     batch_bytes_max: usize,
     /// A batch was sealed for its size since the last walk began.
     full: bool,
@@ -57,6 +63,8 @@ impl Rendition {
             opens: None,
             dts: Timestamp::ZERO,
             generation: 0,
+            sound: None,
+            awaits_sound: false,
             batch_bytes_max,
             full: false,
             readers: Slab::new(),
@@ -65,28 +73,75 @@ impl Rendition {
         }
     }
 
-    /// Begins with the group that the stream has cached, as if the rendition had been there all along.
-    pub(super) fn prime(&mut self, gop: &GopCache) {
+    /// Begins with the group that the stream has cached, as if the rendition had been there all along. `sound`: what was
+    /// made for it since the group opened.
+    pub(super) fn prime(&mut self, gop: &GopCache, sound: &[Frame]) {
+        self.awaits_sound = false;
         let Some((start, at, entries)) = gop.group() else { return };
         self.open_group(start, at);
         let mut scene = start.clone();
+        let mut sound = sound.iter().peekable();
         for entry in entries {
             match entry {
                 Entry::Change(change) => {
                     scene.replay(change);
                     self.change(&scene, change);
                 }
-                Entry::Frame(frame) => self.frame(&scene, frame),
+                Entry::Frame(frame) => {
+                    while let Some(sound) = sound.next_if(|sound| sound.dts < frame.dts) {
+                        self.sound(sound);
+                    }
+                    self.frame(&scene, frame);
+                }
             }
         }
+        sound.for_each(|sound| self.sound(sound));
         self.seal();
+    }
+
+    /// The codec that it needs in place of `source`; see [`Mux::sound_for`].
+    pub(super) fn sound_for(&self, source: Codec) -> Codec {
+        self.mux.sound_for(source)
+    }
+
+    /// From now on its sound is `track`, which is made for it; `None`: the publisher's.
+    pub(super) fn set_sound(&mut self, track: Option<Track>) {
+        self.sound = track;
+    }
+
+    /// Whether it gets the sound that `derived` makes.
+    pub(super) fn needs(&self, derived: &Derived) -> bool {
+        self.sound.as_ref().is_some_and(|track| track.codec == derived.codec())
+    }
+
+    /// Takes nothing until it is primed: the sound of the cached group is still being made.
+    pub(super) fn await_sound(&mut self) {
+        self.awaits_sound = true;
+    }
+
+    pub(super) fn awaits_sound(&self) -> bool {
+        self.awaits_sound
+    }
+
+    /// A frame of the sound that is made for it.
+    pub(super) fn sound(&mut self, frame: &Frame) {
+        if let Some(track) = self.sound.as_ref().filter(|_| !self.awaits_sound) {
+            if self.open.is_empty() {
+                self.mux.begin(&mut self.open);
+            }
+            self.mux.frame(track, frame, &mut self.open);
+            self.written(frame.dts);
+        }
     }
 
     /// A group starts with the next frame, at `at`.
     pub(super) fn open_group(&mut self, scene: &Scene, at: Timestamp) {
+        if self.awaits_sound {
+            return;
+        }
         self.seal();
         self.generation = scene.generation();
-        let bytes = self.mux.headers(scene, at);
+        let bytes = self.mux.headers(&seen(scene, self.sound.as_ref()), at);
         self.opens = Some(Rc::new(Headers { generation: self.generation, bytes }));
         self.dts = at;
     }
@@ -98,10 +153,18 @@ impl Rendition {
     }
 
     pub(super) fn frame(&mut self, scene: &Scene, frame: &Frame) {
-        let Some(track) = scene.track(frame.track) else { return };
+        let is_replaced = frame.track == TrackId::AUDIO && self.sound.is_some();
+        let Some(track) = scene.track(frame.track).filter(|_| !is_replaced && !self.awaits_sound) else {
+            return;
+        };
         self.begin();
         self.mux.frame(track, frame, &mut self.open);
-        self.dts = self.dts.max(frame.dts);
+        self.written(frame.dts);
+    }
+
+    /// A frame of `dts` went into the open batch.
+    fn written(&mut self, dts: Timestamp) {
+        self.dts = self.dts.max(dts);
         if self.open.len() >= self.batch_bytes_max {
             self.full |= self.seal();
         }
@@ -109,12 +172,20 @@ impl Rendition {
 
     /// The scene changes for those who are in the middle of the stream; `scene` is how it is from here on.
     pub(super) fn change(&mut self, scene: &Scene, change: &Change) {
+        if self.awaits_sound {
+            return;
+        }
         // Whoever has a batch knows the scene of its end: frames from before the change must not claim it.
         self.seal();
         self.begin();
-        match &change.what {
-            Changed::Track(track) => self.mux.track(track, change.at, &mut self.open),
-            Changed::Metadata(_) => self.mux.metadata(scene, change.at, &mut self.open),
+        match (&change.what, &self.sound) {
+            (Changed::Track(track), Some(sound)) if track.id == TrackId::AUDIO => {
+                self.mux.track(sound, change.at, &mut self.open);
+            }
+            (Changed::Track(track), _) => self.mux.track(track, change.at, &mut self.open),
+            (Changed::Metadata(_), sound) => {
+                self.mux.metadata(&seen(scene, sound.as_ref()), change.at, &mut self.open);
+            }
         }
         self.generation = change.generation;
         self.seal();
@@ -124,6 +195,7 @@ impl Rendition {
     pub(super) fn describe(&mut self, scene: &Scene, at: Timestamp) {
         self.seal();
         self.begin();
+        let scene = &*seen(scene, self.sound.as_ref());
         self.mux.metadata(scene, at, &mut self.open);
         for track in scene.tracks() {
             self.mux.track(track, at, &mut self.open);
@@ -178,7 +250,7 @@ impl Rendition {
             let at = self.walked;
             self.walked += 1;
             let Some(reader) = self.readers.get_mut(at) else { continue };
-            start_if_due(reader, &self.ring, &mut *self.mux, scene);
+            start_if_due(reader, &self.ring, &mut *self.mux, scene, self.sound.as_ref());
             reader.walk(&self.ring, now);
             served += 1;
             if served % SLICE == 0 && expired() {
@@ -196,14 +268,14 @@ impl Rendition {
     /// Lets those who wait for a group start at the newest, when the walk comes to them.
     pub(super) fn start_waiting(&mut self, scene: &Scene) {
         for (_, reader) in &mut self.readers {
-            start_if_due(reader, &self.ring, &mut *self.mux, scene);
+            start_if_due(reader, &self.ring, &mut *self.mux, scene, self.sound.as_ref());
         }
     }
 
     /// Serves one reader out of turn: it has just joined, resumed, or has something to say.
     pub(super) fn serve(&mut self, at: usize, scene: &Scene, now: Instant) {
         let Some(reader) = self.readers.get_mut(at) else { return };
-        start_if_due(reader, &self.ring, &mut *self.mux, scene);
+        start_if_due(reader, &self.ring, &mut *self.mux, scene, self.sound.as_ref());
         reader.walk(&self.ring, now);
     }
 
@@ -268,9 +340,14 @@ impl Rendition {
     }
 }
 
-fn start_if_due(reader: &mut Reader, ring: &Ring, mux: &mut dyn Mux, scene: &Scene) {
+/// The scene as players of a rendition see it whose sound is `sound`.
+fn seen<'a>(scene: &'a Scene, sound: Option<&Track>) -> Cow<'a, Scene> {
+    sound.map_or(Cow::Borrowed(scene), |track| Cow::Owned(scene.with_sound(track)))
+}
+
+fn start_if_due(reader: &mut Reader, ring: &Ring, mux: &mut dyn Mux, scene: &Scene, sound: Option<&Track>) {
     if let Some(key) = ring.key().filter(|key| reader.waits_for(*key)) {
-        reader.greet(|| mux.preamble(scene));
+        reader.greet(|| mux.preamble(&seen(scene, sound)));
         reader.start(key);
     }
 }

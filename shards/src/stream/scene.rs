@@ -46,6 +46,15 @@ impl Scene {
         self.generation
     }
 
+    /// The same moment as players see it who get their main sound as `track`.
+    pub(super) fn with_sound(&self, track: &Track) -> Self {
+        let mut scene = self.clone();
+        if let Some(sound) = scene.tracks.iter_mut().find(|known| known.id == TrackId::AUDIO) {
+            *sound = track.clone();
+        }
+        scene
+    }
+
     /// Adds or replaces a track; tells whether that changed anything.
     pub(super) fn set_track(&mut self, track: Track) -> bool {
         match self.tracks.iter().position(|known| known.id == track.id) {

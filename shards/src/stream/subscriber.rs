@@ -63,6 +63,7 @@ impl Subscriber {
             let now = self.stream.now.get();
             let moved = self.stream.inner.borrow_mut().switch((self.kind, self.slot), kind, mux, now);
             self.slot = moved.unwrap_or(self.slot);
+            self.stream.mark_sound();
             self.kind = kind;
         }
     }

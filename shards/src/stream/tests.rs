@@ -12,4 +12,5 @@ mod pacing;
 mod renditions;
 mod seat;
 mod slow;
+mod sound;
 mod world;

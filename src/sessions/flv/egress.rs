@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use shards::{
-    media::{Frame, Timestamp, Track},
+    media::{Codec, Frame, Timestamp, Track},
     stream::{Mux, RenditionKind, Scene},
 };
 
@@ -102,6 +102,11 @@ impl FlvMux {
 }
 
 impl Mux for FlvMux {
+    /// Hardly a player of FLV takes Opus.
+    fn sound_for(&self, source: Codec) -> Codec {
+        if source == Codec::Opus { Codec::Aac } else { source }
+    }
+
     /// The head of the response is the same for all players of a framing, so it comes with the file header: a player
     /// whose stream never starts has got neither, and can still be told so in HTTP's own words.
     fn preamble(&mut self, scene: &Scene) -> Bytes {

@@ -11,26 +11,32 @@ use crate::protocols::{
     rtmp::{MediaKind, mux_media},
 };
 
-/// What a player wants to hear and see (`receiveAudio`, `receiveVideo`).
+/// What a player wants to hear and see (`receiveAudio`, `receiveVideo`), and can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// Sound.
     pub audio: bool,
     /// Pictures.
     pub video: bool,
+    /// It said that it takes Opus, so it gets Opus as it is.
+    pub opus: bool,
 }
 
 impl Selection {
-    /// Both.
-    pub const ALL: Self = Self { audio: true, video: true };
+    /// Sound and pictures.
+    pub const fn all(opus: bool) -> Self {
+        Self { audio: true, video: true, opus }
+    }
 
     /// The rendition that gives just this.
     pub const fn rendition(self) -> RenditionKind {
-        match (self.audio, self.video) {
-            (true, true) => "rtmp",
-            (true, false) => "rtmp-audio",
-            (false, true) => "rtmp-video",
-            (false, false) => "rtmp-data",
+        match (self.audio, self.video, self.opus) {
+            (true, true, false) => "rtmp",
+            (true, true, true) => "rtmp-opus",
+            (true, false, false) => "rtmp-audio",
+            (true, false, true) => "rtmp-opus-audio",
+            (false, true, _) => "rtmp-video",
+            (false, false, _) => "rtmp-data",
         }
     }
 
@@ -72,6 +78,11 @@ impl RtmpMux {
 }
 
 impl Mux for RtmpMux {
+    fn sound_for(&self, source: Codec) -> Codec {
+        let is_strange = source == Codec::Opus && !self.selection.opus;
+        if self.selection.audio && is_strange { Codec::Aac } else { source }
+    }
+
     fn preamble(&mut self, _: &Scene) -> Bytes {
         Bytes::new()
     }

@@ -43,15 +43,16 @@ pub async fn run(
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "plays by RTMP");
     let start = Instant::now();
     let wanted = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(SECONDS_MAX)));
+    let selection = Selection::all(server.connect().takes("Opus"));
     // From here to the subscription nothing waits: a stream without readers may be let go of at any tick.
     let stream = context.shard.obtain_for_viewer(key);
     let mut player = Player {
         subscriber: stream.subscribe(
-            Selection::ALL.rendition(),
-            || mux(Selection::ALL),
+            selection.rendition(),
+            || mux(selection),
             Rc::clone(client.socket()) as _,
         ),
-        selection: Selection::ALL,
+        selection,
         told: 0,
         until: wanted.map(|wanted| start + wanted),
         paused: false,

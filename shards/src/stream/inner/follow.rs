@@ -7,9 +7,10 @@ use super::{
     seat::{Phase, Seat},
 };
 use crate::{
-    media::Timestamp,
+    media::{Timestamp, TrackId},
     stream::{
-        gop::Entry,
+        Scene,
+        gop::{Changed, Entry},
         step::Step,
         tap::{Relay, Tap},
     },
@@ -88,15 +89,14 @@ impl Inner {
                 self.gop.begin_gathering();
             }
             Step::Open { scene, at } => {
-                self.scene = scene;
-                self.run_on();
-                self.gop.open(&self.scene, at);
+                self.run_on(scene);
+                self.cache_group(at);
                 self.open_group(at);
             }
             Step::Frame(frame) => {
                 self.frames += 1;
                 self.bytes_in += frame.payload.len() as u64;
-                let fits = self.gop.push(&frame);
+                let fits = self.cache(&frame);
                 self.pass(&frame);
                 if !fits {
                     self.forget_group();
@@ -104,6 +104,9 @@ impl Inner {
             }
             Step::Change(change) => {
                 self.scene.replay(&change);
+                if matches!(&change.what, Changed::Track(track) if track.id == TrackId::AUDIO) {
+                    self.settle_sound();
+                }
                 let fits = self.gop.change(&change);
                 for (rendition, _) in &mut self.renditions {
                     rendition.change(&self.scene, &change);
@@ -113,8 +116,7 @@ impl Inner {
                 }
             }
             Step::Describe { scene, at } => {
-                self.scene = scene;
-                self.run_on();
+                self.run_on(scene);
                 for (rendition, _) in &mut self.renditions {
                     rendition.describe(&self.scene, at);
                 }
@@ -127,8 +129,13 @@ impl Inner {
         }
     }
 
-    fn run_on(&mut self) {
+    fn run_on(&mut self, scene: Scene) {
         self.phase = Phase::Running;
+        let sound = self.scene.track(TrackId::AUDIO) != scene.track(TrackId::AUDIO);
+        self.scene = scene;
+        if sound {
+            self.settle_sound();
+        }
         // The owner gathered what had to be gathered.
         self.gop.end_gathering();
     }

@@ -125,17 +125,18 @@ impl Inner {
     /// All tracks are known: the renditions begin.
     pub(super) fn run(&mut self) {
         self.phase = Phase::Running;
-        let at = self.timeline.last().unwrap_or_default();
-        for (rendition, _) in &mut self.renditions {
+        let now = self.timeline.last().unwrap_or_default();
+        self.settle_sound();
+        for at in 0..self.renditions.len() {
             if self.gop.is_open() {
-                rendition.prime(&self.gop);
+                self.prime(at);
             } else {
                 // Sound goes on before the first keyframe; those who stayed need its parameters.
-                rendition.describe(&self.scene, at);
+                self.renditions[at].0.describe(&self.scene, now);
             }
         }
         if !self.taps.is_empty() {
-            let steps = self.so_far(at);
+            let steps = self.so_far(now);
             self.taps.iter_mut().for_each(|tap| tap.note_all(steps.iter().cloned()));
         }
         self.gop.end_gathering();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{super::reader::Reader, Inner};
 use crate::{
     media::Timestamp,
-    stream::{Party, RenditionKind, Repairs, Scene},
+    stream::{DerivedStats, Party, RenditionKind, Repairs, Scene, derive::Derived},
 };
 
 /// Frames that were accepted and not passed on, by reason.
@@ -57,6 +57,8 @@ pub struct StreamStats {
     pub uptime: Duration,
     /// What it consists of.
     pub scene: Scene,
+    /// Its sound in other codecs, made for players that need it.
+    pub derived: Vec<DerivedStats>,
     /// Frames received from all its publishers.
     pub frames: u64,
     /// Payload bytes received from all its publishers.
@@ -117,6 +119,7 @@ impl Inner {
                 .as_ref()
                 .map_or(Duration::ZERO, |seat| now.saturating_duration_since(seat.since)),
             scene: self.scene.clone(),
+            derived: self.derived.iter().map(Derived::stats).collect(),
             frames: self.frames,
             bytes_in: self.bytes_in,
             bitrate: self.rate.bits_per_second,

@@ -30,6 +30,8 @@ use crate::{
 pub struct Words {
     /// Sound alone goes into it.
     pub blind: bool,
+    /// Main sound must be in this codec.
+    pub needs: Option<Codec>,
     /// Keeps all frames that it was given.
     pub log: Option<Rc<RefCell<String>>>,
 }
@@ -46,6 +48,10 @@ fn describe(scene: &Scene) -> String {
 }
 
 impl Mux for Words {
+    fn sound_for(&self, source: Codec) -> Codec {
+        self.needs.unwrap_or(source)
+    }
+
     fn preamble(&mut self, scene: &Scene) -> Bytes {
         let tracks: Vec<String> = scene.tracks().iter().map(|track| track.id.to_string()).collect();
         format!("<pre {}>", tracks.join(" ")).into()
@@ -69,7 +75,7 @@ impl Mux for Words {
         out.put_slice(format!("<meta {meta}>").as_bytes());
     }
 
-    fn frame(&mut self, _track: &Track, frame: &Frame, out: &mut BytesMut) {
+    fn frame(&mut self, track: &Track, frame: &Frame, out: &mut BytesMut) {
         let letter = match (frame.track.kind, frame.kind) {
             (TrackKind::Video, _) if self.blind => return,
             (TrackKind::Video, FrameKind::Key) => 'V',
@@ -77,6 +83,7 @@ impl Mux for Words {
             (TrackKind::Audio, _) => 'a',
             (TrackKind::Data, _) => 'd',
         };
+        let letter = if track.codec == Codec::Opus { 'o' } else { letter };
         let unit = format!("<{letter} {} {}>", frame.dts.millis(), text(&frame.payload));
         out.put_slice(unit.as_bytes());
         if let Some(log) = &self.log {
@@ -235,6 +242,7 @@ pub fn options() -> StreamOptions {
         wait: Duration::from_secs(10),
         grace: Duration::from_secs(5),
         stall: Duration::from_secs(3),
+        transcoding: None,
     }
 }
 
@@ -270,6 +278,12 @@ impl House {
     /// In a form that has no pictures.
     pub fn join_blind(&self) -> Player {
         self.join_mux("blind", Words { blind: true, ..Words::default() }, usize::MAX, usize::MAX)
+    }
+
+    /// In a form that carries no sound but Opus.
+    pub fn join_opus(&self, kind: &'static str) -> Player {
+        let mux = Words { needs: Some(Codec::Opus), ..Words::default() };
+        self.join_mux(kind, mux, usize::MAX, usize::MAX)
     }
 
     pub fn join_rendition(&self, kind: &'static str, room: usize, bite: usize) -> Player {
@@ -318,6 +332,7 @@ impl House {
     /// What the pump does, if it has something to do.
     pub fn pump(&self) {
         while self.is_dirty() {
+            while !self.stream.make_sound(&mut || true) {}
             self.stream.begin_walk(self.now);
             while !self.stream.walk(&mut || true) {}
         }
