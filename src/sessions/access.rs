@@ -33,6 +33,18 @@ pub struct Ask {
     pub peer: SocketAddr,
 }
 
+impl Ask {
+    /// Before it is known who asks and for which stream.
+    pub fn new(action: Action, key: &StreamKey, protocol: &'static str, peer: SocketAddr) -> Self {
+        Self { action, key: key.clone(), protocol, token: None, query: String::new(), peer }
+    }
+
+    /// With what the address has behind its `?`, and the token in it or beside it.
+    pub fn with(self, token: Option<String>, query: &str) -> Self {
+        Self { token, query: query.to_owned(), ..self }
+    }
+}
+
 /// Why somebody may not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {

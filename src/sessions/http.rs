@@ -7,6 +7,7 @@ use shards::media::StreamKey;
 
 use super::{
     Client, Context, Guest,
+    access::{Action, Ask, Denied},
     client::Gone,
     flv::{self, Framing},
     webrtc,
@@ -34,11 +35,18 @@ pub struct Visit {
     wish: Wish,
     key: StreamKey,
     reply: Reply,
+    token: Option<String>,
+    query: String,
     /// What came behind the request.
     input: BytesMut,
 }
 
 impl Visit {
+    fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
+        let token = request.token().map(str::to_owned);
+        Self { wish, key, reply, token, query: request.target.raw_query().to_owned(), input }
+    }
+
     /// The stream.
     pub fn key(&self) -> &StreamKey {
         &self.key
@@ -103,7 +111,7 @@ pub async fn serve(
         }
         let route = match route(context, &request) {
             Route::Stream(key, wish) => {
-                let visit = Visit { wish, reply: request.reply(), input, key };
+                let visit = Visit::new(&request, wish, key, request.reply(), input);
                 return Some((client, Guest::Http(Box::new(visit))));
             }
             route => route,
@@ -119,7 +127,7 @@ pub async fn serve(
             Route::Signal(door) => match door.open(&request, &body?) {
                 Ok(call) => {
                     let key = call.key.clone();
-                    let visit = Visit { wish: Wish::Signal(Box::new(call)), key, reply, input };
+                    let visit = Visit::new(&request, Wish::Signal(Box::new(call)), key, reply, input);
                     return Some((client, Guest::Http(Box::new(visit))));
                 }
                 Err(error) => webrtc::wrong(door, &error),
@@ -259,19 +267,43 @@ const fn framing(version: Version) -> Framing {
     }
 }
 
-/// Goes on with a request whose stream is this shard's.
-/// Gives the client back with its next wish, if it has one.
+/// The answer to one who may not.
+fn denial(denied: &Denied) -> Response {
+    match denied {
+        Denied::Unauthorized(_) => {
+            Response::text(Status::UNAUTHORIZED, denied).header("WWW-Authenticate", "Bearer").cors()
+        }
+        Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
+    }
+}
+
+/// Goes on with a request whose stream is this shard's; gives the client back with its next wish, if it has one.
 pub async fn go_on(
     context: &Rc<Context>,
     client: Client,
     visit: Visit,
     refusal: Option<&str>,
 ) -> Option<(Client, Guest)> {
-    let Visit { wish, key, reply, input } = visit;
+    let Visit { wish, key, reply, token, query, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
         client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
         return None;
+    }
+    let asks = match &wish {
+        Wish::Play(_) | Wish::Head => Some((Action::Play, "flv")),
+        Wish::PlayWebSocket(_) => Some((Action::Play, "ws-flv")),
+        Wish::PublishWebSocket(_) => Some((Action::Publish, "ws-flv")),
+        // It asks when it knows more.
+        Wish::Signal(_) => None,
+    };
+    if let Some((action, protocol)) = asks {
+        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &query);
+        if let Err(denied) = (context.gate)(ask).await {
+            tracing::warn!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "refused: {denied}");
+            client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
+            return None;
+        }
     }
     match wish {
         Wish::Signal(call) => {

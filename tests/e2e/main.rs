@@ -16,3 +16,5 @@ mod slow;
 mod support;
 mod tls;
 mod webrtc_browser;
+mod webrtc_life;
+mod webrtc_signalling;

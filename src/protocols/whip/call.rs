@@ -188,7 +188,7 @@ impl Call {
             door,
             key,
             verb,
-            token: bearer(request).or_else(|| request.query.get("token")).map(str::to_owned),
+            token: request.token().map(str::to_owned),
             candidates: named(&["eip", "candidate"]),
             codec: request.query.get("codec").map(str::to_ascii_lowercase),
             query: request.target.raw_query().to_owned(),
@@ -210,12 +210,6 @@ impl Call {
             }
         }
     }
-}
-
-/// `Authorization: Bearer TOKEN` (RFC 6750 §2.1).
-fn bearer(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.headers.get("authorization")?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
 }
 
 /// The path before a session's level, and the session's id.

@@ -189,15 +189,9 @@ impl WebRtc {
     ) -> Result<Begun, Refused> {
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
-        let ask = Ask {
-            action: if side == Side::Publish { Action::Publish } else { Action::Play },
-            key: call.key.clone(),
-            protocol: side.protocol(),
-            token: call.token.clone(),
-            query: call.query.clone(),
-            peer,
-        };
-        (context.gate)(ask).await?;
+        let action = if side == Side::Publish { Action::Publish } else { Action::Play };
+        let ask = Ask::new(action, &call.key, side.protocol(), peer);
+        (context.gate)(ask.with(call.token.clone(), &call.query)).await?;
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }

@@ -15,6 +15,7 @@ pub mod media;
 pub mod player;
 pub mod ports;
 pub mod publisher;
+pub mod rtc;
 pub mod rtmp;
 pub mod server;
 pub mod tools;

@@ -145,6 +145,11 @@ impl Server {
         self.addr(2)
     }
 
+    /// Where the control port listens.
+    pub fn api(&self) -> SocketAddr {
+        self.addr(3)
+    }
+
     /// `rtmp://127.0.0.1:PORT/KEY`.
     pub fn rtmp_url(&self, key: &str) -> String {
         format!("rtmp://{}/{key}", self.rtmp())
@@ -173,6 +178,13 @@ impl Server {
         let list: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
         let streams = list.get("streams")?.as_array()?;
         streams.iter().find(|stream| stream.get("key").and_then(|k| k.as_str()) == Some(key)).cloned()
+    }
+
+    /// How many streams there are.
+    pub fn streams(&self) -> usize {
+        let answer = http::ask(self.http(), "GET", "/api/v2/streams").expect("answered");
+        let list: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        list["streams"].as_array().map_or(0, Vec::len)
     }
 
     /// Waits until `count` players sit before a stream, whether it is live or awaited.
