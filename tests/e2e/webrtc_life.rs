@@ -155,6 +155,7 @@ fn sessions_that_come_to_nothing_leave_nothing() {
         .set("webrtc.connect_timeout", "2s")
         .set("webrtc.timeout", "2s")
         .set("log.level", "info")
+        .grace("0ms")
         .start();
     let (http, unheard) = (server.http(), Peer::offer(Direction::SendOnly).1);
     let round = |round: usize| {

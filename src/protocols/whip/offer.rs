@@ -55,6 +55,8 @@ pub struct Media {
     pub is_refused: bool,
     /// Whether RTCP shares its port.
     pub has_rtcp_mux: bool,
+    /// Whether packets can be told to be of this section by what they carry, or by SSRCs that the offer names.
+    pub is_signalled: bool,
     line: String,
     lines: Vec<(u8, String)>,
 }
@@ -224,6 +226,7 @@ impl Media {
             layers: Vec::new(),
             is_refused: false,
             has_rtcp_mux: false,
+            is_signalled: false,
             line: line.to_owned(),
             lines: Vec::new(),
         }
@@ -240,6 +243,8 @@ impl Media {
         };
         self.direction = direction(&self.lines).or(session).unwrap_or(Direction::SendRecv);
         self.has_rtcp_mux = sdp::find(&self.lines, "rtcp-mux").is_some();
+        let names_itself = sdp::all(&self.lines, "extmap").any(|map| map.contains("rtp-hdrext:sdes:mid"));
+        self.is_signalled = names_itself || sdp::find(&self.lines, "ssrc").is_some();
         self.codecs = self.read_codecs(words.get(3..).unwrap_or_default());
         self.layers = sdp::find(&self.lines, "simulcast").map(send_layers).unwrap_or_default();
     }

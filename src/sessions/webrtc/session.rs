@@ -15,7 +15,7 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
-use super::{egress::Viewer, ingest::Ingest};
+use super::{egress::Viewer, ingest::Ingest, unsignalled::Unsignalled};
 use crate::{
     conn_id::ConnId,
     net::{
@@ -78,6 +78,7 @@ pub struct Session {
     pub peers: Vec<SocketAddr>,
     /// When str0m wants to be called next.
     pub deadline: Instant,
+    unsignalled: Option<Unsignalled>,
     entry: Connection,
     role: Role,
     locals: Vec<SocketAddr>,
@@ -104,7 +105,12 @@ impl Session {
         connect_within: Duration,
     ) -> Self {
         let now = Instant::now();
+        let unsignalled = match role {
+            Role::Publish(_) => Unsignalled::of(&terms.offer, &terms.chosen),
+            Role::Play(_) => None,
+        };
         Self {
+            unsignalled,
             names,
             key,
             terms,
@@ -153,6 +159,9 @@ impl Session {
         datagram: &[u8],
         around: &Surroundings<'_>,
     ) -> bool {
+        if let Some(unsignalled) = &mut self.unsignalled {
+            unsignalled.look(datagram, &mut self.rtc);
+        }
         let destination = self.candidate_for(route);
         let Ok(receive) = Receive::new(Protocol::Udp, route.peer, destination, datagram) else {
             return false;
