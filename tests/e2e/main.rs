@@ -17,4 +17,5 @@ mod support;
 mod tls;
 mod webrtc_browser;
 mod webrtc_life;
+mod webrtc_offers;
 mod webrtc_signalling;
