@@ -174,11 +174,13 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
     if published.is_empty() {
         published.ips = local_addresses(webrtc.listen_ip)?;
     }
+    let http = [&config.httpflv, &config.api, &config.ws_stream].into_iter().find(|listen| listen.enable);
     let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
     Ok(WebRtcOptions {
         address: (webrtc.listen_ip, webrtc.port).into(),
         socket_buffer: webrtc.socket_buffer.bytes(),
         published,
+        tcp_port: http.filter(|_| webrtc.tcp).map(|listen| listen.port),
         ice_servers: webrtc.ice_servers.iter().map(str::to_owned).collect(),
         codecs: webrtc.codecs.iter().map(str::to_owned).collect(),
         timeout: webrtc.timeout.duration(),

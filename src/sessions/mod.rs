@@ -20,7 +20,7 @@ use std::{
 
 use bytes::BytesMut;
 use glommio::timer;
-use shards::{Shard, ShardId, media::StreamKey};
+use shards::{Shard, ShardId, placement::Placement};
 
 pub use client::Client;
 
@@ -128,6 +128,8 @@ pub enum Guest {
     Rtmp(Box<rtmp::Visit>),
     /// A request for a stream over HTTP.
     Http(Box<http::Visit>),
+    /// The datagrams of a WebRTC session over TCP.
+    Ice(Box<webrtc::tcp::Visit>),
 }
 
 impl Context {
@@ -177,7 +179,7 @@ impl Context {
     async fn host(self: &Rc<Self>, client: Client, guest: Guest) {
         let mut next = Some((client, guest));
         while let Some((client, guest)) = next.take() {
-            next = if self.shard.placement().owner(guest.key()) == self.shard.id() {
+            next = if guest.owner(self.shard.placement()) == self.shard.id() {
                 guest.go_on(self, client, None).await
             } else {
                 match Box::pin(self.send_home(client, guest)).await {
@@ -194,7 +196,7 @@ impl Context {
         client: Client,
         guest: Guest,
     ) -> Option<(Client, Guest, &'static str)> {
-        let owner = self.shard.placement().owner(guest.key());
+        let owner = guest.owner(self.shard.placement());
         let mut arrival = match client.depart(self.shard.id(), guest) {
             Ok(arrival) => arrival,
             Err(stayed) => {
@@ -249,6 +251,9 @@ async fn meet(
     let client = Client::new(entry, socket);
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
+        Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
+            webrtc::tcp::serve(client, input).await
+        }
         Service::Http => http::serve(context, client, input, refusal).await,
     }
 }
@@ -280,11 +285,12 @@ impl Arrival {
 }
 
 impl Guest {
-    /// The stream it has named.
-    fn key(&self) -> &StreamKey {
+    /// The shard where it goes on.
+    fn owner(&self, placement: Placement) -> ShardId {
         match self {
-            Self::Rtmp(visit) => visit.key(),
-            Self::Http(visit) => visit.key(),
+            Self::Rtmp(visit) => placement.owner(visit.key()),
+            Self::Http(visit) => placement.owner(visit.key()),
+            Self::Ice(visit) => visit.owner(),
         }
     }
 
@@ -298,6 +304,13 @@ impl Guest {
         match self {
             Self::Rtmp(visit) => Box::pin(rtmp::go_on(context, client, *visit, refusal)).await,
             Self::Http(visit) => Box::pin(http::go_on(context, client, *visit, refusal)).await,
+            Self::Ice(visit) => {
+                // There are no words to refuse it in: it closes.
+                if refusal.is_none() {
+                    Box::pin(webrtc::tcp::go_on(context, client, *visit)).await;
+                }
+                None
+            }
         }
     }
 }

@@ -18,7 +18,6 @@ const SETS_MAX: usize = 16;
 
 /// Turns what one line carries into frames.
 pub struct Adapter {
-    id: TrackId,
     codec: Codec,
     channels: u8,
     /// Parameter sets by their kind, in order of arrival: VPS, SPS, PPS.
@@ -26,10 +25,10 @@ pub struct Adapter {
     track: Option<Track>,
 }
 
-/// One frame, and the track if it is new or has changed.
+/// One frame.
 pub struct Adapted {
-    /// To be told before the frame.
-    pub track: Option<Track>,
+    /// [`Adapter::track`] is new or has changed with it.
+    pub is_news: bool,
     /// What other frames need of it.
     pub kind: FrameKind,
     /// In the form that [`shards::media`] describes.
@@ -37,18 +36,18 @@ pub struct Adapted {
 }
 
 impl Adapter {
-    /// For track `id`. `sets` are parameter sets that the SDP has (H.264's `sprop-parameter-sets`).
-    pub fn new(id: TrackId, codec: Codec, channels: u8, sets: &[Vec<u8>]) -> Self {
-        let mut adapter = Self { id, codec, channels, sets: Default::default(), track: None };
+    /// For one codec. `sets` are parameter sets that the SDP has (H.264's `sprop-parameter-sets`).
+    pub fn new(codec: Codec, channels: u8, sets: &[Vec<u8>]) -> Self {
+        let mut adapter = Self { codec, channels, sets: Default::default(), track: None };
         for set in sets {
             adapter.keep(&[set]);
         }
         adapter
     }
 
-    /// The track.
-    pub fn id(&self) -> TrackId {
-        self.id
+    /// The track, once it is known, under the number 0 of its kind.
+    pub fn track(&self) -> Option<&Track> {
+        self.track.as_ref()
     }
 
     /// One frame as it came. `None`: there is nothing in it to show or hear, or nobody could decode it.
@@ -99,33 +98,34 @@ impl Adapter {
     }
 
     fn described(&self, config: Bytes, shape: Shape) -> Track {
-        Track { id: self.id, codec: self.codec, config, shape }
+        Track { id: TrackId::new(self.codec.kind(), 0), codec: self.codec, config, shape }
     }
 
     /// A frame that stays as it is.
     fn whole(&mut self, track: Option<Track>, key: bool, data: Arc<[u8]>) -> Option<Adapted> {
-        let track = self.news(track);
+        let is_news = self.news(track);
         self.track.as_ref()?;
         let kind = if key { FrameKind::Key } else { FrameKind::Inter };
-        Some(Adapted { track, kind, payload: Bytes::from_owner(data) })
+        Some(Adapted { is_news, kind, payload: Bytes::from_owner(data) })
     }
 
-    /// The track, if it is not what was told last.
-    fn news(&mut self, track: Option<Track>) -> Option<Track> {
-        let track = track.filter(|track| self.track.as_ref() != Some(track))?;
-        self.track = Some(track.clone());
-        Some(track)
+    /// Whether the track is another than before.
+    fn news(&mut self, track: Option<Track>) -> bool {
+        let track = track.filter(|track| self.track.as_ref() != Some(track));
+        let is_news = track.is_some();
+        self.track = track.or(self.track.take());
+        is_news
     }
 
     fn units(&mut self, data: &[u8]) -> Option<Adapted> {
         let units: Vec<&[u8]> = nal::annex_b(data).collect();
         let track = self.keep(&units).then(|| self.sets_track()).flatten();
-        let track = self.news(track);
+        let is_news = self.news(track);
         let pictures = units.iter().copied().filter(|unit| !is_out_of_band(self.codec, unit));
         let payload = nal::join(pictures);
         if payload.is_empty() || self.track.is_none() {
             // Parameter sets alone wait for their picture; a picture without any is of no use.
-            self.track = self.track.take().filter(|_| track.is_none());
+            self.track = self.track.take().filter(|_| !is_news);
             return None;
         }
         let kind = if self.is_key(&units) {
@@ -135,7 +135,7 @@ impl Adapter {
         } else {
             FrameKind::Inter
         };
-        Some(Adapted { track, kind, payload })
+        Some(Adapted { is_news, kind, payload })
     }
 
     /// Whether a decoder may begin at a picture of these units.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn h264() -> Adapter {
-        Adapter::new(TrackId::VIDEO, Codec::H264, 0, &[])
+        Adapter::new(Codec::H264, 0, &[])
     }
 
     #[test]
@@ -272,21 +272,25 @@ mod tests {
         let first = adapter.frame(annex_b(&[&[9, 0x10], SPS, PPS, &[6, 5, 1], &[0x65, 1, 2, 3]])).unwrap();
         assert_eq!(first.kind, FrameKind::Key);
         assert_eq!(first.payload, &[0, 0, 0, 3, 6, 5, 1, 0, 0, 0, 4, 0x65, 1, 2, 3][..]);
-        assert!(matches!(first.track.unwrap().shape, Shape::Video { width: 1280, height: 720 }));
+        assert!(
+            first.is_news
+                && matches!(adapter.track().unwrap().shape, Shape::Video { width: 1280, height: 720 })
+        );
         let next = adapter.frame(annex_b(&[&[0x41, 9]])).unwrap();
-        assert_eq!((next.kind, next.track.is_none()), (FrameKind::Inter, true));
+        assert_eq!((next.kind, next.is_news), (FrameKind::Inter, false));
         assert_eq!(adapter.frame(annex_b(&[&[0x01, 9]])).unwrap().kind, FrameKind::Disposable);
         let again = adapter.frame(annex_b(&[SPS, PPS, &[0x65, 1]])).unwrap();
-        assert!(again.track.is_none(), "the same sets are no news");
+        assert!(!again.is_news, "the same sets are no news");
     }
 
     #[test]
     fn sets_may_come_by_themselves_and_may_change() {
         let mut adapter = h264();
         assert!(adapter.frame(annex_b(&[SPS, PPS])).is_none());
-        assert!(adapter.frame(annex_b(&[&[0x65, 1]])).unwrap().track.is_some());
+        assert!(adapter.frame(annex_b(&[&[0x65, 1]])).unwrap().is_news);
         let more: &[u8] = &[0x68, 0x4a, 0x83];
-        let changed = adapter.frame(annex_b(&[more, &[0x65, 1]])).unwrap().track.unwrap();
+        assert!(adapter.frame(annex_b(&[more, &[0x65, 1]])).unwrap().is_news);
+        let changed = adapter.track().unwrap();
         assert_eq!(h264::parse_config(&changed.config).unwrap().pps, [PPS, more]);
     }
 
@@ -294,14 +298,14 @@ mod tests {
     fn sets_of_the_sdp_are_as_good() {
         let sets = sprop_parameter_sets("Z0LAH9kAUAW7ARAAAAMAEAAAAwPA8YMkgA==,aMuDyyA=");
         assert_eq!(sets, [SPS, PPS]);
-        let mut adapter = Adapter::new(TrackId::VIDEO, Codec::H264, 0, &sets);
-        assert!(adapter.frame(annex_b(&[&[0x65, 1]])).unwrap().track.is_some());
+        let mut adapter = Adapter::new(Codec::H264, 0, &sets);
+        assert!(adapter.frame(annex_b(&[&[0x65, 1]])).unwrap().is_news);
     }
 
     #[test]
     fn hostile_pictures_are_no_frames() {
         for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus] {
-            let mut adapter = Adapter::new(TrackId::VIDEO, codec, 2, &[]);
+            let mut adapter = Adapter::new(codec, 2, &[]);
             for len in 0..64_u8 {
                 for fill in [0, 1, 0x67, 0xff] {
                     let _ = adapter.frame(vec![fill; usize::from(len)].into());

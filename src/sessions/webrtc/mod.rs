@@ -14,13 +14,14 @@ mod negotiate;
 mod session;
 mod signal;
 mod table;
+pub mod tcp;
 mod unsignalled;
 
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     task::{Poll, Waker},
     time::{Duration, Instant},
@@ -32,7 +33,8 @@ use glommio::timer;
 use kick::Kick;
 use session::{Session, Surroundings};
 pub use signal::{Signal, answer, options, wrong};
-use table::Table;
+use str0m::net::Protocol;
+use table::{Table, Way};
 
 use crate::{
     net::{seldom::Seldom, udp::Udp},
@@ -48,6 +50,8 @@ pub struct WebRtcOptions {
     pub socket_buffer: usize,
     /// What peers are told.
     pub published: Published,
+    /// The port at which peers may come over TCP.
+    pub tcp_port: Option<u16>,
     /// STUN and TURN servers that clients are told of: `turn:host:port user password`.
     pub ice_servers: Vec<String>,
     /// The codecs that publishers are asked for, the best first.
@@ -73,6 +77,7 @@ const BREATH: Duration = Duration::from_millis(1);
 pub struct WebRtc {
     options: WebRtcOptions,
     udp: Udp,
+    lines: tcp::Lines,
     table: RefCell<Table>,
     kick: Rc<Kick>,
     waker: RefCell<Waker>,
@@ -93,6 +98,7 @@ impl WebRtc {
         let webrtc = Rc::new(Self {
             options,
             udp,
+            lines: tcp::Lines::default(),
             table: RefCell::default(),
             kick: Rc::default(),
             waker: RefCell::new(Waker::noop().clone()),
@@ -168,22 +174,10 @@ impl WebRtc {
         let now = Instant::now();
         let mut touched: Vec<usize> = Vec::new();
         let received = self.udp.receive(|route, datagram| {
-            let mut table = self.table.borrow_mut();
-            let slot = match stun::local_ufrag(datagram) {
-                Some(ufrag) => table.of_ufrag(ufrag),
-                None => table.of_peer(route.peer),
-            };
-            let Some((slot, session)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
-                if let Some(more) = self.strays.admit(now) {
-                    tracing::debug!(peer = %route.peer, "a datagram of no session (and {more} more before)");
-                }
-                return;
-            };
-            let known = self.serve(slot, |around| session.datagram(now, route, datagram, around));
-            if known {
-                table.heard_from(slot, route.peer);
-            }
-            if !touched.contains(&slot) {
+            let way = Way { protocol: Protocol::Udp, peer: route.peer };
+            if let Some(slot) = self.take(now, way, route.local, datagram)
+                && !touched.contains(&slot)
+            {
                 touched.push(slot);
             }
         })?;
@@ -191,6 +185,35 @@ impl WebRtc {
             self.settle(slot, now);
         }
         Ok(received)
+    }
+
+    /// Takes what came over TCP instead; whether it was a session's.
+    fn frame(&self, peer: SocketAddr, datagram: &[u8]) -> bool {
+        let now = Instant::now();
+        let slot = self.take(now, Way { protocol: Protocol::Tcp, peer }, None, datagram);
+        if let Some(slot) = slot {
+            self.settle(slot, now);
+        }
+        slot.is_some()
+    }
+
+    /// Gives a datagram to its session; the session's place.
+    fn take(&self, now: Instant, way: Way, local: Option<IpAddr>, datagram: &[u8]) -> Option<usize> {
+        let mut table = self.table.borrow_mut();
+        let slot = match stun::local_ufrag(datagram) {
+            Some(ufrag) => table.of_ufrag(ufrag),
+            None => table.of_way(way),
+        };
+        let Some((slot, session)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
+            if let Some(more) = self.strays.admit(now) {
+                tracing::debug!(peer = %way.peer, "a datagram of no session (and {more} more before)");
+            }
+            return None;
+        };
+        if self.serve(slot, |around| session.datagram(now, way, local, datagram, around)) {
+            table.heard_from(slot, way);
+        }
+        Some(slot)
     }
 
     /// Time passes for those whose deadline has come, and for those that have something to do.
@@ -235,7 +258,9 @@ impl WebRtc {
         }
         let Some(session) = table.remove(slot) else { return };
         drop(table);
+        let ways = session.ways.clone();
         self.serve(slot, |around| session.farewell(around));
+        ways.iter().filter(|way| way.protocol == Protocol::Tcp).for_each(|way| self.lines.close(way.peer));
     }
 
     /// Ends a session for a reason.
@@ -261,7 +286,8 @@ impl WebRtc {
     fn serve<T>(&self, slot: usize, act: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         self.serving.set(Some(slot));
         let waker = self.waker.borrow();
-        let around = Surroundings { udp: &self.udp, waker: &waker, timeout: self.options.timeout };
+        let around =
+            Surroundings { udp: &self.udp, lines: &self.lines, waker: &waker, timeout: self.options.timeout };
         let outcome = act(&around);
         self.serving.set(None);
         outcome

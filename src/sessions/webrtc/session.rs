@@ -4,7 +4,7 @@
 //! Invariant: after each call everything that str0m had to say has been taken.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -12,10 +12,10 @@ use std::{
 use shards::{media::StreamKey, stream::Leave};
 use str0m::{
     Event, Input, Output, Rtc,
-    net::{Protocol, Receive},
+    net::{Protocol, Receive, Transmit},
 };
 
-use super::{egress::Viewer, ingest::Ingest, unsignalled::Unsignalled};
+use super::{egress::Viewer, ingest::Ingest, table::Way, tcp::Lines, unsignalled::Unsignalled};
 use crate::{
     conn_id::ConnId,
     net::{
@@ -58,6 +58,8 @@ pub struct Terms {
 pub struct Surroundings<'a> {
     /// The socket.
     pub udp: &'a Udp,
+    /// The connections of those who come over TCP.
+    pub lines: &'a Lines,
     /// Who is woken when a publisher is to make a keyframe.
     pub waker: &'a Waker,
     /// Silence after which the peer is gone.
@@ -74,16 +76,16 @@ pub struct Session {
     pub terms: Terms,
     /// The str0m machine.
     pub rtc: Rtc,
-    /// The addresses from which it has been heard with its password, the newest last.
-    pub peers: Vec<SocketAddr>,
+    /// The ways on which it has been heard with its password, the newest last.
+    pub ways: Vec<Way>,
     /// When str0m wants to be called next.
     pub deadline: Instant,
     unsignalled: Option<Unsignalled>,
     entry: Connection,
     role: Role,
-    locals: Vec<SocketAddr>,
+    locals: Vec<Way>,
     /// Which address of this machine the peer uses.
-    local: Option<std::net::IpAddr>,
+    local: Option<IpAddr>,
     start: Instant,
     heard: Instant,
     /// Until when the connection must be up; `None` once it is.
@@ -101,7 +103,7 @@ impl Session {
         rtc: Rtc,
         role: Role,
         entry: Connection,
-        locals: Vec<SocketAddr>,
+        locals: Vec<Way>,
         connect_within: Duration,
     ) -> Self {
         let now = Instant::now();
@@ -115,7 +117,7 @@ impl Session {
             key,
             terms,
             rtc,
-            peers: Vec::new(),
+            ways: Vec::new(),
             deadline: now,
             entry,
             role,
@@ -155,15 +157,16 @@ impl Session {
     pub fn datagram(
         &mut self,
         now: Instant,
-        route: Route,
+        way: Way,
+        local: Option<IpAddr>,
         datagram: &[u8],
         around: &Surroundings<'_>,
     ) -> bool {
         if let Some(unsignalled) = &mut self.unsignalled {
             unsignalled.look(datagram, &mut self.rtc);
         }
-        let destination = self.candidate_for(route);
-        let Ok(receive) = Receive::new(Protocol::Udp, route.peer, destination, datagram) else {
+        let destination = self.candidate_for(way, local);
+        let Ok(receive) = Receive::new(way.protocol, way.peer, destination, datagram) else {
             return false;
         };
         let input = Input::Receive(now, receive);
@@ -172,7 +175,7 @@ impl Session {
             if !self.rtc.accepts(&input) {
                 return false;
             }
-            self.local = route.local;
+            self.local = local.or(self.local);
         }
         self.heard = now;
         self.feed(now, input, around);
@@ -227,11 +230,7 @@ impl Session {
                     self.deadline = at;
                     break;
                 }
-                Ok(Output::Transmit(transmit)) => {
-                    let route = Route { peer: transmit.destination, local: self.local };
-                    // Full buffers and unreachable peers are losses like any other.
-                    let _ = around.udp.send(route, &transmit.contents, None);
-                }
+                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, around),
                 Ok(Output::Event(event)) => self.event(now, event),
                 Err(error) => {
                     self.end(error.to_string());
@@ -252,7 +251,7 @@ impl Session {
                 if let Role::Play(viewer) = role {
                     viewer.start();
                 }
-                tracing::info!(conn = %self.entry.id(), stream = %self.key, peer = ?self.peers.last(),
+                tracing::info!(conn = %self.entry.id(), stream = %self.key, way = ?self.ways.last(),
                     ms = self.start.elapsed().as_millis() as u64, "the connection is up");
             }
             (Event::MediaData(data), Role::Publish(ingest)) => {
@@ -273,7 +272,7 @@ impl Session {
         if let Some(until) = self.connect_until {
             if now >= until {
                 let heard =
-                    if self.peers.is_empty() { "the peer was never heard" } else { "DTLS came to no end" };
+                    if self.ways.is_empty() { "the peer was never heard" } else { "DTLS came to no end" };
                 self.end(format!("no connection came up: {heard}"));
             }
         } else if silence >= around.timeout {
@@ -299,10 +298,7 @@ impl Session {
             // Once: what is lost of it is not said again.
             loop {
                 match self.rtc.poll_output() {
-                    Ok(Output::Transmit(transmit)) => {
-                        let route = Route { peer: transmit.destination, local: self.local };
-                        let _ = around.udp.send(route, &transmit.contents, None);
-                    }
+                    Ok(Output::Transmit(transmit)) => self.transmit(&transmit, around),
                     Ok(Output::Event(_)) => {}
                     Ok(Output::Timeout(_)) | Err(_) => break,
                 }
@@ -323,12 +319,23 @@ impl Session {
         }
     }
 
+    fn transmit(&self, transmit: &Transmit, around: &Surroundings<'_>) {
+        if transmit.proto == Protocol::Udp {
+            let route = Route { peer: transmit.destination, local: self.local };
+            // Full buffers and unreachable peers are losses like any other.
+            let _ = around.udp.send(route, &transmit.contents, None);
+        } else {
+            around.lines.send(transmit.destination, &transmit.contents);
+        }
+    }
+
     /// The candidate that a datagram was sent to, as far as that can be told: behind a router the address of this machine
     /// is none of those that the peer was told.
-    fn candidate_for(&self, route: Route) -> SocketAddr {
-        let same_ip = |local: &&SocketAddr| route.local == Some(local.ip());
-        let same_family = |local: &&SocketAddr| local.is_ipv4() == route.peer.is_ipv4();
-        let found = self.locals.iter().find(same_ip).or_else(|| self.locals.iter().find(same_family));
-        found.or(self.locals.first()).copied().unwrap_or(route.peer)
+    fn candidate_for(&self, way: Way, local: Option<IpAddr>) -> SocketAddr {
+        let candidates = || self.locals.iter().filter(|candidate| candidate.protocol == way.protocol);
+        let same_ip = |candidate: &&Way| local == Some(candidate.peer.ip());
+        let same_family = |candidate: &&Way| candidate.peer.is_ipv4() == way.peer.is_ipv4();
+        let found = candidates().find(same_ip).or_else(|| candidates().find(same_family));
+        found.or_else(|| candidates().next()).map_or(way.peer, |candidate| candidate.peer)
     }
 }

@@ -14,7 +14,7 @@ use str0m::{
     change::SdpOffer,
     format::FormatParams,
     media::{Frequency, Pt},
-    net::Protocol,
+    net::{Protocol, TcpType},
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     ingest::Ingest,
     negotiate::{Disagreement, choose, codec_named, codec_of},
     session::{Names, Role, Session, Terms},
+    table::Way,
 };
 use crate::{
     conn_id::ConnId,
@@ -200,7 +201,19 @@ impl WebRtc {
         let order = self.order(call, &stream.scene());
         let chosen = choose(&offer, side, &order)?;
         let index = context.shard.id().index();
-        let locals = self.options.published.candidates(&call.candidates, index, self.udp.local_addr().port());
+        let published = &self.options.published;
+        let told = |protocol, port| {
+            let addresses = published.candidates(&call.candidates, index, port).into_iter();
+            addresses.map(move |peer| Way { protocol, peer })
+        };
+        let mut locals: Vec<Way> = told(Protocol::Udp, self.udp.local_addr().port()).collect();
+        // A port that somebody names is one of UDP.
+        let tcp = self
+            .options
+            .tcp_port
+            .into_iter()
+            .flat_map(|port| told(Protocol::Tcp, port).filter(move |way| way.peer.port() == port));
+        locals.extend(tcp);
         let creds = credentials(index);
         let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
@@ -255,13 +268,7 @@ impl WebRtc {
     }
 
     /// A str0m machine that knows what was chosen and nothing else.
-    fn machine(
-        &self,
-        offer: &Offer,
-        chosen: &[Option<Chosen>],
-        locals: &[SocketAddr],
-        creds: &IceCreds,
-    ) -> Rtc {
+    fn machine(&self, offer: &Offer, chosen: &[Option<Chosen>], locals: &[Way], creds: &IceCreds) -> Rtc {
         let mut config = Rtc::builder()
             // Two lite agents would wait for each other for ever.
             .set_ice_lite(!offer.is_ice_lite())
@@ -283,8 +290,16 @@ impl WebRtc {
             );
         }
         let mut rtc = config.build(Instant::now());
-        for candidate in locals.iter().filter_map(|local| Candidate::host(*local, Protocol::Udp).ok()) {
-            rtc.add_local_candidate(candidate);
+        for local in locals {
+            let candidate = match local.protocol {
+                Protocol::Tcp => {
+                    Candidate::builder().tcp().host(local.peer).tcptype(TcpType::Passive).build()
+                }
+                protocol => Candidate::host(local.peer, protocol),
+            };
+            if let Ok(candidate) = candidate {
+                rtc.add_local_candidate(candidate);
+            }
         }
         rtc
     }

@@ -11,10 +11,21 @@ use std::{
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use str0m::net::Protocol;
+
 use super::session::Session;
 
-/// Addresses of one session: a phone that goes from one network to another needs two, a browser probing some more.
-const PEERS_MAX: usize = 8;
+/// One way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Way {
+    /// UDP or TCP.
+    pub protocol: Protocol,
+    /// Its address.
+    pub peer: SocketAddr,
+}
+
+/// Ways to one session's peer: a phone that goes from one network to another needs two, a browser probing some more.
+const WAYS_MAX: usize = 8;
 
 /// Deadlines are kept no finer than this: each wake of an idle shard costs more than a late timer.
 const GRAIN: Duration = Duration::from_millis(5);
@@ -25,7 +36,7 @@ pub struct Table {
     sessions: Slab<Box<Session>>,
     by_id: HashMap<String, usize, RandomState>,
     by_ufrag: HashMap<String, usize, RandomState>,
-    by_peer: HashMap<SocketAddr, usize, RandomState>,
+    by_way: HashMap<Way, usize, RandomState>,
     timers: BTreeSet<(Instant, usize)>,
     armed: HashMap<usize, Instant, RandomState>,
 }
@@ -54,9 +65,9 @@ impl Table {
         let session = self.sessions.try_remove(slot)?;
         self.by_id.remove(&session.names.id);
         self.by_ufrag.remove(&session.names.ufrag);
-        for peer in &session.peers {
-            if self.by_peer.get(peer) == Some(&slot) {
-                self.by_peer.remove(peer);
+        for way in &session.ways {
+            if self.by_way.get(way) == Some(&slot) {
+                self.by_way.remove(way);
             }
         }
         if let Some(at) = self.armed.remove(&slot) {
@@ -80,9 +91,9 @@ impl Table {
         self.by_ufrag.get(ufrag).copied()
     }
 
-    /// The place of the session that was heard from this address.
-    pub fn of_peer(&self, peer: SocketAddr) -> Option<usize> {
-        self.by_peer.get(&peer).copied()
+    /// The place of the session that was heard on this way.
+    pub fn of_way(&self, way: Way) -> Option<usize> {
+        self.by_way.get(&way).copied()
     }
 
     /// The session has another ICE name from now on.
@@ -93,19 +104,19 @@ impl Table {
         self.by_ufrag.insert(ufrag, slot);
     }
 
-    /// The session was heard from this address, with its password.
-    pub fn heard_from(&mut self, slot: usize, peer: SocketAddr) {
+    /// The session was heard on this way, with its password.
+    pub fn heard_from(&mut self, slot: usize, way: Way) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
-        if session.peers.last() == Some(&peer) {
+        if session.ways.last() == Some(&way) {
             return;
         }
-        session.peers.retain(|known| *known != peer);
-        session.peers.push(peer);
-        self.by_peer.insert(peer, slot);
-        if session.peers.len() > PEERS_MAX {
-            let oldest = session.peers.remove(0);
-            if self.by_peer.get(&oldest) == Some(&slot) {
-                self.by_peer.remove(&oldest);
+        session.ways.retain(|known| *known != way);
+        session.ways.push(way);
+        self.by_way.insert(way, slot);
+        if session.ways.len() > WAYS_MAX {
+            let oldest = session.ways.remove(0);
+            if self.by_way.get(&oldest) == Some(&slot) {
+                self.by_way.remove(&oldest);
             }
         }
     }
