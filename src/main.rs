@@ -123,6 +123,11 @@ fn announce(config: &Config) {
     url("RTMP", &config.rtmp, "rtmp", "rtmps", "/live/NAME");
     url("HTTP-FLV", &config.httpflv, "http", "https", "/live/NAME.flv");
     url("WS-FLV", &config.ws_stream, "ws", "wss", "/live/NAME.flv");
+    if config.webrtc.enable {
+        url("WHIP", &config.httpflv, "http", "https", "/whip/live/NAME");
+        url("WHEP", &config.httpflv, "http", "https", "/whep/live/NAME");
+        url("SRS API", &config.api, "http", "https", "/rtc/v1/");
+    }
     url("page", &config.httpflv, "http", "https", "/");
     // Standard error, as the log: standard output is for what other programs read.
     eprintln!("{}", lines.join("\n"));

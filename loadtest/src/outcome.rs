@@ -251,8 +251,12 @@ impl Outcome {
 /// How far the busiest and the idlest of the server's shards lie apart, percent of the mean; not a number for a server
 /// whose threads are not called `shard-N`.
 fn spread(threads: &[(String, f64, f64)]) -> f64 {
-    let busy: Vec<f64> =
-        threads.iter().filter(|(name, ..)| name.starts_with("shard-")).map(|(_, busy, _)| *busy).collect();
+    // Helpers of a shard may bear its name.
+    let mut shards: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, busy, _) in threads.iter().filter(|(name, ..)| name.starts_with("shard-")) {
+        *shards.entry(name).or_default() += busy;
+    }
+    let busy: Vec<f64> = shards.into_values().collect();
     let mean = busy.iter().sum::<f64>() / busy.len() as f64;
     let (low, high) =
         busy.iter().fold((f64::MAX, f64::MIN), |(low, high), busy| (low.min(*busy), high.max(*busy)));
@@ -322,7 +326,8 @@ mod tests {
     #[test]
     fn shards_are_told_apart_from_other_threads() {
         let thread = |name: &str, busy| (name.to_owned(), busy, 0.0);
-        let even = [thread("shard-0", 50.0), thread("shard-1", 45.0), thread("log", 1.0)];
+        let even =
+            [thread("shard-0", 50.0), thread("shard-1", 45.0), thread("log", 1.0), thread("shard-0", 0.0)];
         assert!((spread(&even) - 500.0 / 47.5).abs() < 1e-9);
         assert!(!spread(&[thread("nginx", 50.0)]).is_finite());
     }

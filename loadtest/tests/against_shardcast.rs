@@ -47,6 +47,9 @@ impl Server {
         let [rtmp, http, ws] = free_ports();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(binary());
+        for service in ["api", "webrtc"] {
+            command.args(["--set", &format!("{service}.enable=false")]);
+        }
         for (service, port) in [("rtmp", rtmp), ("httpflv", http), ("ws_stream", ws)] {
             command.args([
                 "--set",

@@ -7,8 +7,10 @@ use shards::media::StreamKey;
 
 use super::{
     Client, Context, Guest,
+    access::{Action, Ask, Denied},
     client::Gone,
     flv::{self, Framing},
+    webrtc,
 };
 use crate::{
     net::connection::Closing,
@@ -17,6 +19,7 @@ use crate::{
             CONTINUE, HttpError, Method, PathError, Reply, Request, Response, Status, Version, parse,
             stream_head,
         },
+        whip::Door,
         ws,
     },
 };
@@ -32,11 +35,18 @@ pub struct Visit {
     wish: Wish,
     key: StreamKey,
     reply: Reply,
+    token: Option<String>,
+    query: String,
     /// What came behind the request.
     input: BytesMut,
 }
 
 impl Visit {
+    fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
+        let token = request.token().map(str::to_owned);
+        Self { wish, key, reply, token, query: request.target.raw_query().to_owned(), input }
+    }
+
     /// The stream.
     pub fn key(&self) -> &StreamKey {
         &self.key
@@ -58,6 +68,8 @@ enum Wish {
     PlayWebSocket(Bytes),
     /// To publish it; the head of the 101 response.
     PublishWebSocket(Bytes),
+    /// WebRTC signalling.
+    Signal(webrtc::Signal),
 }
 
 /// What a request comes to.
@@ -66,13 +78,15 @@ enum Route {
     Answer(Response),
     /// A stream.
     Stream(StreamKey, Wish),
+    /// WebRTC signalling: whose stream it is about, the body may have to tell.
+    Signal(Door),
 }
 
 /// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` its first request is
 /// answered by 503.
 pub async fn serve(
     context: &Rc<Context>,
-    client: Client,
+    mut client: Client,
     mut input: BytesMut,
     refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
@@ -100,47 +114,67 @@ pub async fn serve(
             client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
             return None;
         }
-        let response = match route(context, &request) {
-            Route::Answer(response) => response,
+        let route = match route(context, &request) {
             Route::Stream(key, wish) => {
-                let visit = Visit { wish, reply: request.reply(), input, key };
+                let visit = Visit::new(&request, wish, key, request.reply(), input);
                 return Some((client, Guest::Http(Box::new(visit))));
             }
+            route => route,
         };
-        let reply = match read_body(context, &client, &request, &mut input).await {
-            Ok(reply) => reply,
+        let (reply, body) = match read_body(context, &client, &request, &mut input).await {
+            Ok(read) => read,
             Err(error) => {
                 malformed(client, &error).await;
                 return None;
             }
         };
-        let wire = response.write(reply);
-        if !reply.keep_alive {
-            client.farewell(&wire).await;
-            return None;
-        }
-        client.send(&wire).await.ok()?;
-        client.entry().expect_within(context.options.idle_timeout);
+        let response = match route {
+            Route::Signal(door) => match door.open(&request, &body?) {
+                Ok(call) => {
+                    let key = call.key.clone();
+                    let visit = Visit::new(&request, Wish::Signal(Box::new(call)), key, reply, input);
+                    return Some((client, Guest::Http(Box::new(visit))));
+                }
+                Err(error) => webrtc::wrong(door, &error),
+            },
+            Route::Answer(response) => response,
+            Route::Stream(..) => return None,
+        };
+        client = say(context, client, &response, reply).await?;
     }
 }
 
-/// Reads over the body of a request that has an answer already.
+/// Answers, and gives the client back if it may ask for something else.
+async fn say(context: &Rc<Context>, client: Client, response: &Response, reply: Reply) -> Option<Client> {
+    let wire = response.write(reply);
+    if !reply.keep_alive {
+        client.farewell(&wire).await;
+        return None;
+    }
+    client.send(&wire).await.ok()?;
+    client.entry().expect_within(context.options.idle_timeout);
+    Some(client)
+}
+
+/// Reads the body of a request; `None` when the peer broke off within it.
 async fn read_body(
     context: &Rc<Context>,
     client: &Client,
     request: &Request,
     input: &mut BytesMut,
-) -> Result<Reply, HttpError> {
+) -> Result<(Reply, Option<Bytes>), HttpError> {
     let mut body = request.body(&context.options.http)?;
     if request.expects_continue && client.send(CONTINUE).await.is_err() {
-        return Ok(request.reply());
+        return Ok((request.reply(), None));
     }
-    while body.whole(input)?.is_none() {
+    loop {
+        if let Some(body) = body.whole(input)? {
+            return Ok((request.reply_after_body(), Some(body)));
+        }
         if client.read(input).await.is_err() {
-            return Ok(request.reply());
+            return Ok((request.reply(), None));
         }
     }
-    Ok(request.reply_after_body())
 }
 
 /// A request that never became whole.
@@ -170,6 +204,12 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
     let path = request.target.path();
+    if let Some(door) = Door::at(path).filter(|_| context.webrtc.get().is_some()) {
+        return match request.method {
+            Method::Options => Route::Answer(webrtc::options(door, request)),
+            _ => Route::Signal(door),
+        };
+    }
     if has_extension(path) {
         return match (request.method, request.media()) {
             (Method::Options, _) => Route::Answer(Response::options(request, STREAM_METHODS)),
@@ -232,14 +272,50 @@ const fn framing(version: Version) -> Framing {
     }
 }
 
-/// Goes on with a request whose stream is this shard's.
-pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal: Option<&str>) {
-    let Visit { wish, key, reply, input } = visit;
+/// The answer to one who may not.
+fn denial(denied: &Denied) -> Response {
+    match denied {
+        Denied::Unauthorized(_) => {
+            Response::text(Status::UNAUTHORIZED, denied).header("WWW-Authenticate", "Bearer").cors()
+        }
+        Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
+    }
+}
+
+/// Goes on with a request whose stream is this shard's; gives the client back with its next wish, if it has one.
+pub async fn go_on(
+    context: &Rc<Context>,
+    client: Client,
+    visit: Visit,
+    refusal: Option<&str>,
+) -> Option<(Client, Guest)> {
+    let Visit { wish, key, reply, token, query, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
-        return client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+        client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+        return None;
+    }
+    let asks = match &wish {
+        Wish::Play(_) | Wish::Head => Some((Action::Play, "flv")),
+        Wish::PlayWebSocket(_) => Some((Action::Play, "ws-flv")),
+        Wish::PublishWebSocket(_) => Some((Action::Publish, "ws-flv")),
+        // It asks when it knows more.
+        Wish::Signal(_) => None,
+    };
+    if let Some((action, protocol)) = asks {
+        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &query);
+        if let Err(denied) = (context.gate)(ask).await {
+            tracing::warn!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "refused: {denied}");
+            client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
+            return None;
+        }
     }
     match wish {
+        Wish::Signal(call) => {
+            let response = webrtc::answer(context, call, client.entry().peer()).await;
+            let client = say(context, client, &response, reply).await?;
+            return Box::pin(serve(context, client, input, None)).await;
+        }
         Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, input)).await,
         Wish::Head => {
             let live = context.shard.registry().find(&key).is_some_and(|stream| stream.is_live());
@@ -262,4 +338,5 @@ pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal:
             }
         }
     }
+    None
 }

@@ -3,14 +3,16 @@
 //! A connection is accepted on any shard and met by [`Context::welcome`]; when it has named its stream it goes on at the shard that
 //! owns it (a player of a hot stream: that mirrors it), as an [`Arrival`] with all that it has said so far. Everything here runs on one shard's thread.
 
+pub mod access;
 mod client;
 pub mod flv;
 mod http;
 mod ingest;
 pub mod rtmp;
+pub mod webrtc;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +20,7 @@ use std::{
 
 use bytes::BytesMut;
 use glommio::timer;
-use shards::{Shard, ShardId, media::StreamKey};
+use shards::{Shard, ShardId, placement::Placement};
 
 pub use client::Client;
 
@@ -81,6 +83,10 @@ pub struct Context {
     pub admission: Arc<Admission>,
     /// The certificate, if there is one.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who may publish and play.
+    pub gate: access::Gate,
+    /// WebRTC, once it runs on this shard.
+    pub webrtc: OnceCell<Rc<webrtc::WebRtc>>,
     /// What is at HTTP paths that name no stream.
     pub pages: Pages,
     /// Connections beyond the limits.
@@ -122,6 +128,8 @@ pub enum Guest {
     Rtmp(Box<rtmp::Visit>),
     /// A request for a stream over HTTP.
     Http(Box<http::Visit>),
+    /// The datagrams of a WebRTC session over TCP.
+    Ice(Box<webrtc::tcp::Visit>),
 }
 
 impl Context {
@@ -179,9 +187,9 @@ impl Context {
 
     /// Grants a guest's wish here, or sends it where that is done; gives it back with its next wish, if it has one.
     async fn place(self: &Rc<Self>, client: Client, guest: Guest) -> Option<(Client, Guest)> {
-        let place = match guest.only_plays() {
-            true => self.shard.place_viewer(guest.key()),
-            false => self.shard.placement().owner(guest.key()),
+        let place = match guest.watches() {
+            Some(key) => self.shard.place_viewer(key),
+            None => guest.owner(self.shard.placement()),
         };
         if place == self.shard.id() {
             return guest.go_on(self, client, None).await;
@@ -251,6 +259,9 @@ async fn meet(
     let client = Client::new(entry, socket);
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
+        Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
+            webrtc::tcp::serve(client, input).await
+        }
         Service::Http => http::serve(context, client, input, refusal).await,
     }
 }
@@ -282,19 +293,21 @@ impl Arrival {
 }
 
 impl Guest {
-    /// The stream it has named.
-    fn key(&self) -> &StreamKey {
+    /// The shard where it goes on.
+    fn owner(&self, placement: Placement) -> ShardId {
         match self {
-            Self::Rtmp(visit) => visit.key(),
-            Self::Http(visit) => visit.key(),
+            Self::Rtmp(visit) => placement.owner(visit.key()),
+            Self::Http(visit) => placement.owner(visit.key()),
+            Self::Ice(visit) => visit.owner(),
         }
     }
 
-    /// Whether a mirror of the stream would do.
-    fn only_plays(&self) -> bool {
+    /// The stream, for one to whom a mirror of it would do.
+    fn watches(&self) -> Option<&StreamKey> {
         match self {
-            Self::Rtmp(visit) => visit.only_plays(),
-            Self::Http(visit) => visit.only_plays(),
+            Self::Rtmp(visit) => visit.only_plays().then(|| visit.key()),
+            Self::Http(visit) => visit.only_plays().then(|| visit.key()),
+            Self::Ice(_) => None,
         }
     }
 
@@ -307,8 +320,12 @@ impl Guest {
     ) -> Option<(Client, Self)> {
         match self {
             Self::Rtmp(visit) => Box::pin(rtmp::go_on(context, client, *visit, refusal)).await,
-            Self::Http(visit) => {
-                Box::pin(http::go_on(context, client, *visit, refusal)).await;
+            Self::Http(visit) => Box::pin(http::go_on(context, client, *visit, refusal)).await,
+            Self::Ice(visit) => {
+                // There are no words to refuse it in: it closes.
+                if refusal.is_none() {
+                    Box::pin(webrtc::tcp::go_on(context, client, *visit)).await;
+                }
                 None
             }
         }

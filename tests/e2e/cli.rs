@@ -128,11 +128,14 @@ fn a_port_that_is_taken_is_named() {
     let set = format!("rtmp.port={port}");
     let sets = ["--set", &set, "--set", "rtmp.listen_ip=127.0.0.1", "--set", "httpflv.enable=false"];
     let mut command = Command::new("timeout");
-    command
-        .args(["-s", "KILL", "30"])
-        .arg(binary().get_program())
-        .args(sets)
-        .args(["--set", "ws_stream.enable=false"]);
+    command.args(["-s", "KILL", "30"]).arg(binary().get_program()).args(sets).args([
+        "--set",
+        "ws_stream.enable=false",
+        "--set",
+        "api.enable=false",
+        "--set",
+        "webrtc.enable=false",
+    ]);
     let (status, out, err) = run(&mut command);
     assert!(status > 0 && status < 128, "it ends with an error, not {status}: {out}{err}");
     assert!((out.clone() + &err).contains(&port.to_string()), "{out}{err}");

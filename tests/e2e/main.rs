@@ -17,3 +17,7 @@ mod slow;
 mod support;
 mod tls;
 mod transcode;
+mod webrtc_browser;
+mod webrtc_life;
+mod webrtc_offers;
+mod webrtc_signalling;

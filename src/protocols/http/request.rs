@@ -97,6 +97,14 @@ impl Request {
         path::media(&self.target)
     }
 
+    /// The token of `Authorization: Bearer …` (RFC 6750 §2.1), or of the query's `token`.
+    pub fn token(&self) -> Option<&str> {
+        let bearer = self.headers.get("authorization").and_then(|value| value.split_once(' '));
+        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let token = bearer.map(|(_, token)| token.trim()).filter(|token| !token.is_empty());
+        token.or_else(|| self.query.get("token"))
+    }
+
     /// The stream that `?app=…&stream=…` names.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod play;
 mod publish;
 
 use std::{
+    borrow::Cow,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -12,7 +13,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use shards::media::{KeyError, StreamKey};
 
-use super::{Client, Context, Guest, client::Gone};
+use super::{
+    Client, Context, Guest,
+    access::{Action, Ask},
+    client::Gone,
+};
 use crate::{
     net::connection::Closing,
     protocols::rtmp::{
@@ -112,8 +117,18 @@ pub async fn go_on(
 ) -> Option<(Client, Guest)> {
     let Visit { mut server, key, wish } = visit;
     let start = Instant::now();
+    let refusal = match refusal {
+        Some(why) => Some(why.to_owned()),
+        None => {
+            let action = if matches!(wish, Wish::Publish(_)) { Action::Publish } else { Action::Play };
+            let params = &wish.url().params;
+            let ask = Ask::new(action, &key, "rtmp", client.entry().peer());
+            let token = params.get("token").map(Cow::into_owned);
+            (context.gate)(ask.with(token, params.as_str())).await.err().map(|denied| denied.to_string())
+        }
+    };
     let end = match (refusal, wish) {
-        (Some(why), wish) => refuse(&client, &mut server, &wish, why),
+        (Some(why), wish) => refuse(&client, &mut server, &wish, &why),
         (None, Wish::Publish(request)) => {
             Box::pin(publish::run(context, &client, &mut server, *request, &key)).await
         }

@@ -5,6 +5,7 @@
 //! sleeps to wait for a state, it asks until a deadline; and nothing started here outlives its test.
 
 pub mod amf;
+pub mod browser;
 pub mod compare;
 pub mod fixture;
 pub mod flv;
@@ -14,6 +15,7 @@ pub mod media;
 pub mod player;
 pub mod ports;
 pub mod publisher;
+pub mod rtc;
 pub mod rtmp;
 pub mod server;
 pub mod tools;

@@ -72,10 +72,12 @@ impl Builder {
         let ports = Ports::claim();
         let mut args: Vec<OsString> = self.args.iter().map(OsString::from).collect();
         let mut set = |setting: String| args.extend([OsString::from("--set"), setting.into()]);
-        for (service, n) in ["rtmp", "httpflv", "ws_stream"].into_iter().zip(0..) {
+        for (service, n) in ["rtmp", "httpflv", "ws_stream", "api"].into_iter().zip(0..) {
             set(format!("{service}.listen_ip=127.0.0.1"));
             set(format!("{service}.port={}", ports.get(n)));
         }
+        set("webrtc.listen_ip=127.0.0.1".to_owned());
+        set(format!("webrtc.port={}", ports.get(4)));
         // The last word on a key counts, so a story may override what every server gets.
         self.sets.into_iter().for_each(set);
         let log = Arc::new(Mutex::new(String::new()));
@@ -143,6 +145,11 @@ impl Server {
         self.addr(2)
     }
 
+    /// Where the control port listens.
+    pub fn api(&self) -> SocketAddr {
+        self.addr(3)
+    }
+
     /// `rtmp://127.0.0.1:PORT/KEY`.
     pub fn rtmp_url(&self, key: &str) -> String {
         format!("rtmp://{}/{key}", self.rtmp())
@@ -171,6 +178,13 @@ impl Server {
         let list: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
         let streams = list.get("streams")?.as_array()?;
         streams.iter().find(|stream| stream.get("key").and_then(|k| k.as_str()) == Some(key)).cloned()
+    }
+
+    /// How many streams there are.
+    pub fn streams(&self) -> usize {
+        let answer = http::ask(self.http(), "GET", "/api/v2/streams").expect("answered");
+        let list: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        list["streams"].as_array().map_or(0, Vec::len)
     }
 
     /// Waits until `count` players sit before a stream, whether it is live or awaited.
