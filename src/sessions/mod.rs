@@ -20,7 +20,7 @@ use std::{
 
 use bytes::BytesMut;
 use glommio::timer;
-use shards::{Shard, ShardId, placement::Placement};
+use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
 pub use client::Client;
 

@@ -228,10 +228,7 @@ impl Ingest {
     /// Asks the publisher for keyframes, if somebody waits for one and it is not too soon. `waker` is woken by those who
     /// begin to wait.
     pub fn ask_for_key(&mut self, rtc: &mut Rtc, now: Instant, waker: &Waker) {
-        let mut cx = Context::from_waker(waker);
-        while self.publisher.poll_key_request(&mut cx).is_ready() {
-            self.pictures().filter(|line| line.is_main).for_each(|line| line.key_wanted = true);
-        }
+        self.hear_wishes(waker);
         self.replace_silent_main(now);
         let is_soon = self.key_asked.is_some_and(|at| now.saturating_duration_since(at) < KEY_REQUEST_MIN);
         if is_soon || !self.lines.iter().any(|line| line.key_wanted) {
@@ -253,6 +250,17 @@ impl Ingest {
         if asked {
             self.key_asked = Some(now);
         }
+    }
+
+    /// Whether somebody has begun to wait for a keyframe; `waker` is woken by the next who does.
+    pub fn hear_wishes(&mut self, waker: &Waker) -> bool {
+        let mut cx = Context::from_waker(waker);
+        let mut heard = false;
+        while self.publisher.poll_key_request(&mut cx).is_ready() {
+            heard = true;
+            self.pictures().filter(|line| line.is_main).for_each(|line| line.key_wanted = true);
+        }
+        heard
     }
 
     /// A main layer that has stopped: the next best one that flows is to make a keyframe, at which it takes its place.

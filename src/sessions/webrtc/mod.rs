@@ -226,6 +226,7 @@ impl WebRtc {
             self.settle(slot, now);
         }
         let mut ready = self.kick.take_ready();
+        ready.extend(self.table.borrow_mut().wishes(&self.waker.borrow()));
         ready.sort_unstable();
         ready.dedup();
         for slot in ready {

@@ -143,6 +143,14 @@ impl Session {
         }
     }
 
+    /// Whether somebody has begun to wait for a keyframe of this publisher.
+    pub fn hears_wishes(&mut self, waker: &Waker) -> bool {
+        match &mut self.role {
+            Role::Publish(ingest) => ingest.hear_wishes(waker),
+            Role::Play(_) => false,
+        }
+    }
+
     /// Why it is over, if it is.
     pub fn ended(&self) -> Option<&str> {
         self.ended.as_deref()

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use slab::Slab;
 use str0m::net::Protocol;
 
 use super::session::Session;
+use crate::protocols::whip::Side;
 
 /// One way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +39,8 @@ pub struct Table {
     by_id: HashMap<String, usize, RandomState>,
     by_ufrag: HashMap<String, usize, RandomState>,
     by_way: HashMap<Way, usize, RandomState>,
+    /// Those that publish: they are looked at whenever somebody may wait for a keyframe.
+    publishers: Vec<usize>,
     timers: BTreeSet<(Instant, usize)>,
     armed: HashMap<usize, Instant, RandomState>,
 }
@@ -55,6 +59,9 @@ impl Table {
     /// Adds a session; its place.
     pub fn insert(&mut self, session: Session) -> usize {
         let slot = self.sessions.vacant_key();
+        if session.side() == Side::Publish {
+            self.publishers.push(slot);
+        }
         self.by_id.insert(session.names.id.clone(), slot);
         self.by_ufrag.insert(session.names.ufrag.clone(), slot);
         self.sessions.insert(Box::new(session))
@@ -63,6 +70,7 @@ impl Table {
     /// Takes a session out.
     pub fn remove(&mut self, slot: usize) -> Option<Session> {
         let session = self.sessions.try_remove(slot)?;
+        self.publishers.retain(|publisher| *publisher != slot);
         self.by_id.remove(&session.names.id);
         self.by_ufrag.remove(&session.names.ufrag);
         for way in &session.ways {
@@ -149,6 +157,13 @@ impl Table {
     /// The next deadline.
     pub fn next(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The places of publishers that are to make a keyframe.
+    pub fn wishes(&mut self, waker: &Waker) -> Vec<usize> {
+        let sessions = &mut self.sessions;
+        let hears = |slot: &usize| sessions.get_mut(*slot).is_some_and(|session| session.hears_wishes(waker));
+        self.publishers.iter().copied().filter(hears).collect()
     }
 
     /// The places of all sessions.
