@@ -8,3 +8,4 @@ pub mod listener;
 pub mod seldom;
 pub mod socket;
 pub mod tls;
+pub mod trains;

@@ -8,6 +8,7 @@ pub mod flv;
 mod http;
 mod ingest;
 pub mod rtmp;
+pub mod rtp;
 
 use std::{
     cell::Cell,
