@@ -4,8 +4,10 @@
 
 pub mod admission;
 pub mod connection;
+pub mod interfaces;
 pub mod listener;
 pub mod seldom;
 pub mod socket;
 pub mod tls;
 pub mod trains;
+pub mod udp;

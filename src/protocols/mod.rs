@@ -6,4 +6,5 @@ pub mod flv;
 pub mod http;
 pub mod rtmp;
 pub mod rtp;
+pub mod whip;
 pub mod ws;
