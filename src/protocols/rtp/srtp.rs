@@ -83,7 +83,14 @@ pub struct KeyError;
 /// One direction's keys for either RTP or RTCP.
 enum Cipher {
     Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm { key: EncryptingKey, salt: [u8; 14], auth: hmac::Key },
+    Cm(Box<CounterMode>),
+}
+
+/// AES in counter mode, and HMAC-SHA1: large, and seldom used.
+struct CounterMode {
+    key: EncryptingKey,
+    salt: [u8; 14],
+    auth: hmac::Key,
 }
 
 /// Which of the derived keys (RFC 3711 §4.3.1): labels of encryption key, authentication key and salt.
@@ -101,7 +108,7 @@ impl Cipher {
                 derive(key, salt, labels[1], &mut auth)?;
                 derive(key, salt, labels[2], &mut session_salt)?;
                 let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth);
-                Self::Cm { key: counter_mode(derived)?, salt: session_salt, auth }
+                Self::Cm(Box::new(CounterMode { key: counter_mode(derived)?, salt: session_salt, auth }))
             }
             Profile::Aes128Gcm | Profile::Aes256Gcm => {
                 let mut session_salt = [0; 12];
@@ -205,7 +212,8 @@ impl Sealer {
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*header), payload);
                 tag.map(|tag| buffer.extend_from_slice(tag.as_ref()))
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(cm) => {
+                let CounterMode { key, salt, auth } = &**cm;
                 let counted = key.less_safe_encrypt(payload, Cipher::counter(salt, ssrc, index));
                 counted.map(|_| {
                     let tag = tag(auth, &buffer[at..], &((index >> 16) as u32).to_be_bytes());
@@ -236,7 +244,8 @@ impl Sealer {
                 packet.extend_from_slice(tag.as_ref());
                 packet.extend_from_slice(&word);
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(cm) => {
+                let CounterMode { key, salt, auth } = &**cm;
                 let context = Cipher::counter(salt, ssrc, u64::from(index));
                 if key.less_safe_encrypt(&mut packet[RTCP_HEAD..], context).is_err() {
                     return false;
@@ -315,7 +324,8 @@ impl Opener {
                 key.open_in_place(nonce, Aad::from(&*header), body).map_err(|_| OpenError::Forged)?;
                 Ok(&packet[..end])
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(cm) => {
+                let CounterMode { key, salt, auth } = &**cm;
                 let end = len
                     .checked_sub(SHA1_TAG)
                     .filter(|end| *end >= header_len)
@@ -339,7 +349,7 @@ impl Opener {
         let ssrc = rtcp_sender(packet).ok_or(OpenError::Short(len))?;
         let tail = match &self.rtcp {
             Cipher::Gcm { .. } => 4,
-            Cipher::Cm { .. } => 4 + SHA1_TAG,
+            Cipher::Cm(_) => 4 + SHA1_TAG,
         };
         let at = len.checked_sub(tail).filter(|at| *at >= RTCP_HEAD).ok_or(OpenError::Short(len))?;
         let word = packet[at..].first_chunk::<4>().copied().ok_or(OpenError::Short(len))?;
@@ -364,7 +374,8 @@ impl Opener {
                 }
                 end
             }
-            Cipher::Cm { key, salt, auth } => {
+            Cipher::Cm(cm) => {
+                let CounterMode { key, salt, auth } = &**cm;
                 check(&packet[at + 4..], tag(auth, &packet[..at + 4], &[]))?;
                 if is_encrypted {
                     let context = Cipher::counter(salt, ssrc, u64::from(index));

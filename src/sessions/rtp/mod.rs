@@ -14,7 +14,7 @@ pub mod viewer;
 
 pub use line::LineOptions;
 pub use mux::{MuxOptions, RtpMux, Shared};
-pub use viewer::{Viewer, ViewerStats, Wire, Wishes};
+pub use viewer::{Terms, Viewer, ViewerStats, Wire, Wishes};
 
 /// The rendition's name.
 pub const RENDITION: shards::stream::RenditionKind = "rtp";

@@ -103,7 +103,7 @@ impl Shared {
         });
         self.epoch.set(Some(epoch));
         let micros = (epoch + at.micros()).max(0) as u64;
-        let fraction = (micros % 1_000_000 << 32) / 1_000_000;
+        let fraction = ((micros % 1_000_000) << 32) / 1_000_000;
         (micros / 1_000_000 + EPOCHS) << 32 | fraction
     }
 
@@ -297,7 +297,7 @@ fn is_unneeded(codec: Codec, frame: &Frame) -> bool {
         // The even types below 16 are not referred to in their sub-layer (H.265 table 7-1).
         Codec::H265 => units.all(|unit| {
             let kind = h265::unit_type(unit);
-            kind >= 32 || (kind < 16 && kind % 2 == 0)
+            kind >= 32 || (kind < 16 && kind.is_multiple_of(2))
         }),
         _ => frame.kind == FrameKind::Disposable,
     }

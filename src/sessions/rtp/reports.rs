@@ -92,15 +92,15 @@ impl State {
         }
     }
 
-    /// Opens and reads a control packet. Numbers that are missed go to `missed`, as many as fit; how many.
+    /// Opens and reads a control packet. Numbers that are missed go to `missed`, as many as fit; how many. `None`: it is not the viewer's.
     pub(super) fn hear(
         &mut self,
         packet: &mut [u8],
         missed: &mut [(u32, u16)],
         now: Instant,
-    ) -> (Wishes, usize) {
+    ) -> Option<(Wishes, usize)> {
         let (mut wishes, mut count) = (Wishes::default(), 0);
-        let Ok(plain) = self.opener.open_rtcp(packet) else { return (wishes, 0) };
+        let plain = self.opener.open_rtcp(packet).ok()?;
         let clock_of = |ssrc: u32| {
             [&self.video, &self.audio]
                 .into_iter()
@@ -134,6 +134,6 @@ impl State {
                 Packet::Bye(_) => wishes.leaves = true,
             }
         }
-        (wishes, count)
+        Some((wishes, count))
     }
 }

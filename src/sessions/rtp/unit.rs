@@ -62,7 +62,7 @@ impl<'a> Unit<'a> {
     }
 
     /// Bytes of the unit, its head included.
-    pub const fn len(&self) -> usize {
+    pub const fn size(&self) -> usize {
         HEAD + self.payload.len()
     }
 

@@ -67,6 +67,16 @@ pub struct Wishes {
     pub leaves: bool,
 }
 
+/// What was agreed on with a viewer.
+pub struct Terms<'a> {
+    /// What the handshake came to.
+    pub keys: &'a Keys,
+    /// At most one line of each kind counts.
+    pub lines: &'a [LineOptions],
+    /// The canonical name of the source (RFC 3550 §6.5.1).
+    pub name: &'a str,
+}
+
 /// Counters of one viewer, and what it reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ViewerStats {
@@ -192,7 +202,7 @@ enum Verdict {
 }
 
 impl Viewer {
-    /// For a connection whose handshake gave `keys`. `random` gives random numbers; `on_wait` tells the session to look at
+    /// For a connection of these `terms`. `random` gives random numbers; `on_wait` tells the session to look at
     /// [`deadline`](Self::deadline) again.
     ///
     /// # Errors
@@ -200,16 +210,14 @@ impl Viewer {
     pub fn new(
         wire: Rc<dyn Wire>,
         shared: Rc<Shared>,
-        keys: &Keys,
-        lines: &[LineOptions],
-        cname: &str,
+        terms: &Terms<'_>,
         mut random: impl FnMut() -> u32,
         on_wait: impl Fn() + 'static,
         now: Instant,
     ) -> Result<Rc<Self>, KeyError> {
         let mut line = |kind| {
             let of_kind = |options: &&LineOptions| options.codec.kind() == kind;
-            lines.iter().find(of_kind).and_then(|options| Line::new(options, random()))
+            terms.lines.iter().find(of_kind).and_then(|options| Line::new(options, random()))
         };
         let (video, audio) = (line(TrackKind::Video), line(TrackKind::Audio));
         let flow = |line: &Option<Line>| Flow::new(line.as_ref().map_or(0, |line| line.origin));
@@ -224,8 +232,8 @@ impl Viewer {
         let state = State {
             video,
             audio,
-            sealer: keys.sealer()?,
-            opener: keys.opener()?,
+            sealer: terms.keys.sealer()?,
+            opener: terms.keys.opener()?,
             progress,
             segments: [Segments::default(); 2],
             repeats: [u64::from(random() & 0x7fff), u64::from(random() & 0x7fff)],
@@ -234,7 +242,7 @@ impl Viewer {
             resend_budget: RESEND_BURST,
             resend_refilled: now,
             target: None,
-            reports: Reports::new(cname, now),
+            reports: Reports::new(terms.name, now),
             stats: ViewerStats::default(),
         };
         Ok(Rc::new(Self {
@@ -268,17 +276,17 @@ impl Viewer {
         }
     }
 
-    /// A control packet came, still sealed; opened in place. What it asks of the stream.
-    pub fn on_rtcp(&self, packet: &mut [u8], now: Instant) -> Wishes {
+    /// A control packet came, still sealed; opened in place. What it asks of the stream; `None` when it is not the viewer's.
+    pub fn on_rtcp(&self, packet: &mut [u8], now: Instant) -> Option<Wishes> {
         let state = &mut *self.state.borrow_mut();
         let mut missed = [(0, 0); 256];
-        let (mut wishes, count) = state.hear(packet, &mut missed, now);
+        let (mut wishes, count) = state.hear(packet, &mut missed, now)?;
         self.resend(state, missed.get(..count).unwrap_or_default(), now);
         if wishes.key {
             state.stats.key_requests += 1;
             wishes.key = self.shared.admits_key_request(now);
         }
-        wishes
+        Some(wishes)
     }
 
     /// Says that its sources leave.
@@ -387,7 +395,7 @@ impl Viewer {
                             return Err((consumed, until));
                         }
                         Verdict::Send => {
-                            if scratch.buffer.len() + unit.len() + 128 > BUFFER_MAX {
+                            if scratch.buffer.len() + unit.size() + 128 > BUFFER_MAX {
                                 self.flush(state, way, scratch)
                                     .map_err(|consumed| (consumed, now + FULL_PAUSE))?;
                             }
@@ -395,7 +403,7 @@ impl Viewer {
                         }
                     }
                     left = rest;
-                    consumed += unit.len();
+                    consumed += unit.size();
                 }
                 // What is no unit is passed over; nobody writes such.
                 consumed += left.len();
@@ -474,7 +482,8 @@ impl State {
             return Verdict::Skip;
         };
         let at = Timestamp::from_ticks(unit.ticks, clock);
-        if !unit.track.is_main() {
+        // Of several sounds in one coding the first that came.
+        if self.progress.audio.segments > 0 && unit.track.index != self.progress.audio.layer {
             return Verdict::Skip;
         }
         if self.video.is_none() && self.progress.audio.expected != Some(unit.index) {
@@ -486,6 +495,7 @@ impl State {
             return Verdict::Skip;
         }
         if self.progress.audio.expected != Some(unit.index) {
+            self.progress.audio.layer = unit.track.index;
             self.begin_segment(unit, i64::MIN);
         }
         Verdict::Send
