@@ -16,3 +16,4 @@ mod slow;
 mod support;
 mod tls;
 mod webrtc_browser;
+mod webrtc_play;
