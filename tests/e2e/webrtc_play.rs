@@ -49,12 +49,13 @@ fn first_picture(browser: &Browser) -> f64 {
     until("the first picture", || stats(browser)["first"].as_f64())
 }
 
-fn is_smooth(browser: &Browser, what: &str, seconds: u32) {
+/// `least`: pictures a second.
+fn is_smooth(browser: &Browser, what: &str, seconds: u32, least: f64) {
     // A joiner first catches up.
     let _ = watch(browser, 1);
     let (rate, longest) = watch(browser, seconds);
     let seen = stats(browser);
-    assert!(rate > 13.0, "{what}: {rate:.1} pictures a second: {seen}");
+    assert!(rate > least, "{what}: {rate:.1} pictures a second: {seen}");
     assert!(longest < 400.0, "{what}: nothing moved for {longest:.0} ms: {seen}");
     assert!(lost(&seen) == 0, "{what}: {seen}");
     eprintln!(
@@ -77,7 +78,7 @@ fn a_baseline_stream_is_seen_at_once_and_smoothly() {
     let first = first_picture(&browser);
     eprintln!("the first picture came {first:.0} ms after the POST");
     assert!(first < 1_000.0, "the first picture came {first:.0} ms after the POST");
-    is_smooth(&browser, "baseline", 6);
+    is_smooth(&browser, "baseline", 6, 20.0);
 }
 
 #[test]
@@ -88,7 +89,8 @@ fn a_high_profile_stream_with_b_frames_is_seen_smoothly() {
     browser.open(&format!("http://{}/", server.http()));
     let first = first_picture(&browser);
     eprintln!("the first picture came {first:.0} ms after the POST");
-    is_smooth(&browser, "high with B-frames", 6);
+    // One picture in three is left when all B-frames are gone.
+    is_smooth(&browser, "high with B-frames", 6, 8.0);
 }
 
 #[test]
