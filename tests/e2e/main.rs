@@ -20,4 +20,5 @@ mod transcode;
 mod webrtc_browser;
 mod webrtc_life;
 mod webrtc_offers;
+mod webrtc_play;
 mod webrtc_signalling;

@@ -23,6 +23,7 @@ use crate::{
         udp::{Route, Udp},
     },
     protocols::whip::{Chosen, Offer, Side},
+    sessions::rtp::keys,
 };
 
 /// What a session does for its peer.
@@ -66,6 +67,14 @@ pub struct Surroundings<'a> {
     pub timeout: Duration,
 }
 
+/// What DTLS records begin with (RFC 7983 §7).
+const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
+
+/// Whether a datagram is RTP or RTCP (RFC 7983 §7).
+fn is_media(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| (128..=191).contains(first))
+}
+
 /// See the module.
 pub struct Session {
     /// How it is found.
@@ -91,6 +100,8 @@ pub struct Session {
     /// Until when the connection must be up; `None` once it is.
     connect_until: Option<Instant>,
     ended: Option<String>,
+    /// Where DTLS goes: the pair of addresses that ICE has chosen.
+    secured: Option<SocketAddr>,
 }
 
 impl Session {
@@ -127,6 +138,7 @@ impl Session {
             heard: now,
             connect_until: Some(now + connect_within),
             ended: None,
+            secured: None,
         }
     }
 
@@ -185,6 +197,17 @@ impl Session {
             }
             self.local = local.or(self.local);
         }
+        if let Role::Play(viewer) = &mut self.role
+            && is_media(datagram)
+        {
+            // Media and its control packets never reach a viewer's str0m.
+            let route = Route { peer: way.peer, local };
+            if viewer.hear(route, datagram, now) {
+                self.heard = now;
+                self.local = route.local;
+            }
+            return false;
+        }
         self.heard = now;
         self.feed(now, input, around);
         is_stun
@@ -211,12 +234,15 @@ impl Session {
                 ingest.ask_for_key(&mut self.rtc, now, around.waker);
                 self.drain(now, around);
             }
-            Role::Play(_) => {
-                while let Role::Play(viewer) = &mut self.role
-                    && self.ended.is_none()
-                    && viewer.send_next(&mut self.rtc, now)
-                {
-                    self.drain(now, around);
+            Role::Play(viewer) => {
+                let route = self.secured.map(|peer| Route { peer, local: self.local });
+                let started = viewer.start(route, now);
+                viewer.on_time(now);
+                if let Some(deadline) = viewer.deadline() {
+                    self.deadline = self.deadline.min(deadline);
+                }
+                if !started {
+                    self.end("the handshake's keys are of no use");
                 }
             }
         }
@@ -238,13 +264,25 @@ impl Session {
                     self.deadline = at;
                     break;
                 }
-                Ok(Output::Transmit(transmit)) => self.transmit(&transmit, around),
+                Ok(Output::Transmit(transmit)) => {
+                    if self.is_sealed_elsewhere(&transmit) {
+                        continue;
+                    }
+                    if transmit.contents.first().is_some_and(|first| DTLS.contains(first)) {
+                        self.secured = Some(transmit.destination);
+                    }
+                    self.transmit(&transmit, around);
+                }
                 Ok(Output::Event(event)) => self.event(now, event),
                 Err(error) => {
                     self.end(error.to_string());
                     break;
                 }
             }
+        }
+        // Whoever's handshake completed: it was this session's, which alone was polled.
+        if let (Some(keys), Role::Play(viewer)) = (keys::take(), &mut self.role) {
+            viewer.set_keys(keys);
         }
         if !self.rtc.is_alive() {
             self.end("the connection is closed");
@@ -257,7 +295,7 @@ impl Session {
                 self.connect_until = None;
                 self.heard = now;
                 if let Role::Play(viewer) = role {
-                    viewer.start();
+                    viewer.connected();
                 }
                 tracing::info!(conn = %self.entry.id(), stream = %self.key, way = ?self.ways.last(),
                     ms = self.start.elapsed().as_millis() as u64, "the connection is up");
@@ -268,7 +306,6 @@ impl Session {
                 }
             }
             (Event::SenderFeedback(report), Role::Publish(ingest)) => ingest.report(&report),
-            (Event::KeyframeRequest(_), Role::Play(viewer)) => viewer.stream().request_key(),
             (Event::Closed, _) => self.end("the peer closed the connection"),
             _ => {}
         }
@@ -302,10 +339,14 @@ impl Session {
 
     /// Says goodbye, as far as there is a connection to say it on.
     pub fn farewell(mut self, around: &Surroundings<'_>) {
+        if let Role::Play(viewer) = &self.role {
+            viewer.goodbye();
+        }
         if self.rtc.is_alive() && self.rtc.close().is_ok() {
             // Once: what is lost of it is not said again.
             loop {
                 match self.rtc.poll_output() {
+                    Ok(Output::Transmit(transmit)) if self.is_sealed_elsewhere(&transmit) => {}
                     Ok(Output::Transmit(transmit)) => self.transmit(&transmit, around),
                     Ok(Output::Event(_)) => {}
                     Ok(Output::Timeout(_)) | Err(_) => break,
@@ -321,10 +362,16 @@ impl Session {
                     "stopped publishing: {why}");
             }
             Role::Play(viewer) => {
-                tracing::info!(conn = %self.conn(), stream = %self.key, seconds, frames = viewer.frames(),
-                    "stopped playing: {why}");
+                let stats = viewer.stats();
+                tracing::info!(conn = %self.conn(), stream = %self.key, seconds, packets = stats.packets, bytes = stats.bytes,
+                    missed = stats.missed, resent = stats.resent, mutes = stats.mutes, "stopped playing: {why}");
             }
         }
+    }
+
+    /// Media of str0m's for a viewer: sealed with the keys that we use ourselves, and under one count there must be one packet.
+    fn is_sealed_elsewhere(&self, transmit: &Transmit) -> bool {
+        matches!(self.role, Role::Play(_)) && is_media(&transmit.contents)
     }
 
     fn transmit(&self, transmit: &Transmit, around: &Surroundings<'_>) {

@@ -81,6 +81,12 @@ impl Lines {
         }
     }
 
+    /// Whether `peer` is connected.
+    pub fn has(&self, peer: SocketAddr) -> bool {
+        let lines = self.lines.borrow();
+        !lines.is_empty() && lines.contains_key(&peer)
+    }
+
     /// The session is over: its connection closes once it has sent what waits.
     pub fn close(&self, peer: SocketAddr) {
         if let Some(line) = self.lines.borrow().get(&peer) {
