@@ -183,7 +183,7 @@ impl Outcome {
         for role in [Role::Players, Role::Joiners, Role::Slow] {
             self.players(role.key(), |cohort| cohort.role == role, &mut all);
         }
-        for form in [Form::Rtmp, Form::HttpFlv, Form::WsFlv] {
+        for form in Form::PLAYED {
             let pick = |cohort: &Cohort| cohort.role != Role::Slow && cohort.address.form == form;
             self.players(form.key(), pick, &mut all);
         }
