@@ -416,11 +416,7 @@ fn hear(event: Event, seen: &mut Seen) -> Option<String> {
         Event::Connected => {
             seen.connected_ns.get_or_insert_with(clock::now);
         }
-        Event::MediaData(data) => {
-            if seen.arrived.len() < KEPT_MAX {
-                seen.arrived.push(arrived(data));
-            }
-        }
+        Event::MediaData(data) if seen.arrived.len() < KEPT_MAX => seen.arrived.push(arrived(data)),
         Event::KeyframeRequest(_) => seen.keyframe_requests += 1,
         Event::Closed => return Some("the server closed the connection".to_owned()),
         Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {

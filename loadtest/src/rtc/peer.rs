@@ -83,6 +83,7 @@ pub struct Maker {
 
 /// What a peer wants done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is handed on, never kept")]
 pub enum Output<'a> {
     /// A datagram.
     Send {
@@ -103,6 +104,8 @@ pub struct Peer {
     local: SocketAddr,
     picture: Option<Mid>,
     sound: Option<Mid>,
+    /// Its newest time: str0m stands still for an older one.
+    now: Instant,
 }
 
 impl Maker {
@@ -159,7 +162,7 @@ impl Maker {
         let picture = add(!self.codecs.pictures.is_empty(), MediaKind::Video);
         let (offer, pending): (SdpOffer, _) = changes.apply().ok_or(PeerError::Nothing)?;
         let text = offer.to_sdp_string();
-        Ok((Peer { rtc, pending: Some(pending), local, picture, sound }, text))
+        Ok((Peer { rtc, pending: Some(pending), local, picture, sound, now }, text))
     }
 }
 
@@ -179,6 +182,8 @@ impl Peer {
     /// # Errors
     /// When the connection cannot go on.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), PeerError> {
+        self.now = self.now.max(now);
+        let now = self.now;
         match Receive::new(Protocol::Udp, from, self.local, datagram) {
             Ok(receive) => Ok(self.rtc.handle_input(Input::Receive(now, receive))?),
             Err(_) => Ok(()),
@@ -190,6 +195,8 @@ impl Peer {
     /// # Errors
     /// When the connection cannot go on.
     pub fn drive(&mut self, now: Instant, on: &mut impl FnMut(Output<'_>)) -> Result<Instant, PeerError> {
+        self.now = self.now.max(now);
+        let now = self.now;
         for _ in 0..OUTPUTS_MAX {
             match self.rtc.poll_output()? {
                 str0m::Output::Transmit(transmit) => {
@@ -342,7 +349,7 @@ mod tests {
         rtc.add_local_candidate(Candidate::host(local(2), "udp").expect("a candidate"));
         let offer = SdpOffer::from_sdp_string(offer).expect("an offer");
         let answer = rtc.sdp_api().accept_offer(offer).expect("an answer").to_sdp_string();
-        (Peer { rtc, pending: None, local: local(2), picture: None, sound: None }, answer)
+        (Peer { rtc, pending: None, local: local(2), picture: None, sound: None, now }, answer)
     }
 
     #[test]
