@@ -1,15 +1,15 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use config::{Coalesce, Config, Shards, Takeover};
+use config::{Bframes, Coalesce, Config, Shards, Takeover};
 use shards::{
     Shard,
     executor::{self, Running},
@@ -23,11 +23,16 @@ use crate::{
     board::{Board, Page},
     net::{
         admission::{Admission, AdmissionOptions},
+        interfaces,
         listener::{self, Listener, SocketOptions},
         tls,
     },
     protocols::http::Limits,
-    sessions::{Arrival, Context, Service, SessionOptions, rtmp::reader_options},
+    sessions::{
+        Arrival, Context, Service, SessionOptions, access,
+        rtmp::reader_options,
+        webrtc::{Published, WebRtc, WebRtcOptions},
+    },
 };
 
 /// Ticks between two pages on the board: half a second.
@@ -46,6 +51,7 @@ struct Door {
 struct Plan {
     doors: Vec<Door>,
     sessions: Arc<SessionOptions>,
+    webrtc: Option<Arc<WebRtcOptions>>,
     sockets: SocketOptions,
     admission: Arc<Admission>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -69,8 +75,13 @@ pub fn start(config: &Config) -> io::Result<Running> {
         true => Some(tls::load(&config.tls.cert, &config.tls.key).map_err(io::Error::other)?),
         false => None,
     };
+    let webrtc = match config.webrtc.enable {
+        true => Some(Arc::new(webrtc_options(config, cpus.len())?)),
+        false => None,
+    };
     let plan = Plan {
         doors,
+        webrtc,
         sessions: Arc::new(session_options(config)),
         sockets: SocketOptions { send_buffer: config.delivery.send_buffer.bytes() },
         admission: Admission::new(AdmissionOptions {
@@ -106,6 +117,7 @@ fn doors(config: &Config) -> Vec<Door> {
         ("rtmp", &config.rtmp, Service::Rtmp),
         ("httpflv", &config.httpflv, Service::Http),
         ("ws_stream", &config.ws_stream, Service::Http),
+        ("api", &config.api, Service::Http),
     ]
     .into_iter()
     .filter(|(_, listen, _)| listen.enable)
@@ -140,6 +152,55 @@ fn session_options(config: &Config) -> SessionOptions {
         silence_timeout: config.publish.silence_timeout.duration(),
         server_ip,
     }
+}
+
+fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
+    let webrtc = &config.webrtc;
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("webrtc: {why}"));
+    let last = usize::from(webrtc.port) + shards - 1;
+    if last > usize::from(u16::MAX) {
+        let why = format!("{shards} shards need the ports {} to {last}, and there is no {last}", webrtc.port);
+        return Err(invalid(why));
+    }
+    for port in (0..shards).filter_map(|shard| u16::try_from(usize::from(webrtc.port) + shard).ok()) {
+        std::net::UdpSocket::bind((webrtc.listen_ip, port)).map_err(|error| {
+            let address = SocketAddr::from((webrtc.listen_ip, port));
+            io::Error::new(error.kind(), format!("webrtc: cannot listen at {address}: {error}"))
+        })?;
+    }
+    let environment = std::env::var("CANDIDATE").unwrap_or_default();
+    let told = webrtc.candidates.iter().chain(environment.split([',', ' ']));
+    let mut published = Published::of(told.filter(|text| !text.trim().is_empty()));
+    if published.is_empty() {
+        published.ips = local_addresses(webrtc.listen_ip)?;
+    }
+    let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
+    Ok(WebRtcOptions {
+        address: (webrtc.listen_ip, webrtc.port).into(),
+        socket_buffer: webrtc.socket_buffer.bytes(),
+        published,
+        ice_servers: webrtc.ice_servers.iter().map(str::to_owned).collect(),
+        codecs: webrtc.codecs.iter().map(str::to_owned).collect(),
+        timeout: webrtc.timeout.duration(),
+        connect_timeout: webrtc.connect_timeout.duration(),
+        keeps_bframes: webrtc.bframes == Bframes::Keep,
+        sessions_max: webrtc.sessions_max as usize,
+        certificate: certificate.ok_or_else(|| invalid("no certificate for DTLS can be made".to_owned()))?,
+    })
+}
+
+/// The addresses of this machine that a socket at `listen_ip` can be reached at.
+fn local_addresses(listen_ip: IpAddr) -> io::Result<Vec<IpAddr>> {
+    if !listen_ip.is_unspecified() {
+        return Ok(vec![listen_ip]);
+    }
+    let mut found = interfaces::addresses()?;
+    found.retain(|ip| ip.is_ipv4() || listen_ip.is_ipv6());
+    if found.is_empty() {
+        // A machine without a network still serves itself.
+        found.push(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(found)
 }
 
 fn stream_options(config: &Config) -> StreamOptions {
@@ -203,6 +264,8 @@ impl Node {
             connections: Rc::default(),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
+            gate: access::open(),
+            webrtc: OnceCell::new(),
             pages: Rc::new(move |request| api.answer(request)),
             refusals: Rc::default(),
         });
@@ -234,6 +297,15 @@ impl shards::Service for Node {
     type Arrival = Arrival;
 
     fn start(self: &Rc<Self>) -> Result<(), String> {
+        if let Some(options) = &self.plan.webrtc {
+            let index = self.context.shard.id().index();
+            let webrtc = WebRtc::start(WebRtcOptions::clone(options), index).map_err(|error| {
+                let port = usize::from(options.address.port()) + index;
+                format!("webrtc: cannot listen at {} port {port}: {error}", options.address.ip())
+            })?;
+            // The first and only time.
+            let _ = self.context.webrtc.set(webrtc);
+        }
         for door in self.plan.doors.iter().copied() {
             let listener = Listener::bind(door.address, self.plan.sockets)
                 .map_err(|error| bind_error(door, &error).to_string())?;
@@ -252,6 +324,9 @@ impl shards::Service for Node {
 
     fn tick(self: &Rc<Self>, now: Instant) {
         self.context.connections.tick(now);
+        if let Some(webrtc) = self.context.webrtc.get() {
+            webrtc.tick(now);
+        }
         if self.ticks.get() == 0 {
             self.plan.board.hang(self.context.shard.id(), self.page(now));
         }

@@ -6,12 +6,17 @@ use crate::{
     origin::Origins,
     schema::{Config, Listen, Rotate},
 };
-use std::{fs::File, net::IpAddr, path::Path};
+use std::{
+    fs::File,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 /// Notes every contradiction in `config`, at the key that was set last.
 pub(crate) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
     let mut checker = Checker { origins, errors };
     listeners(config, &mut checker);
+    webrtc(config, &mut checker);
     tls(config, &mut checker);
     delivery(config, &mut checker);
     log(config, &mut checker);
@@ -53,6 +58,7 @@ fn listeners(config: &Config, checker: &mut Checker<'_>) {
         ("rtmp.enable", "rtmp.port", &config.rtmp),
         ("httpflv.enable", "httpflv.port", &config.httpflv),
         ("ws_stream.enable", "ws_stream.port", &config.ws_stream),
+        ("api.enable", "api.port", &config.api),
     ];
     if services.iter().all(|(_, _, service)| !service.enable) {
         let sides = services.map(|(enable, _, _)| (enable, "false".to_owned()));
@@ -66,6 +72,30 @@ fn listeners(config: &Config, checker: &mut Checker<'_>) {
                 checker.blame(&sides, "two services cannot share one address: give each its own port");
             }
         }
+    }
+}
+
+/// The codecs that a publisher may be asked for.
+const CODECS: [&str; 8] = ["h264", "h265", "vp8", "vp9", "av1", "opus", "pcmu", "pcma"];
+
+fn webrtc(config: &Config, checker: &mut Checker<'_>) {
+    let webrtc = &config.webrtc;
+    if let Some(unknown) = webrtc.codecs.iter().find(|codec| !CODECS.contains(codec)) {
+        let rule = format!("{unknown:?} is no codec of WebRTC: {} are", CODECS.join(", "));
+        checker.blame(&[("webrtc.codecs", webrtc.codecs.to_string())], &rule);
+    }
+    if webrtc.codecs.is_empty() {
+        checker.blame(&[("webrtc.codecs", "[]".to_owned())], "nobody could publish: name a codec");
+    }
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
+    if let Some(wrong) = webrtc.candidates.iter().find(|text| !is_address(text)) {
+        let rule = format!("{wrong:?} is no address: give an IP, or IP:PORT where a router maps the port");
+        checker.blame(&[("webrtc.candidates", webrtc.candidates.to_string())], &rule);
+    }
+    let is_server = |text: &str| ["stun:", "stuns:", "turn:", "turns:"].iter().any(|s| text.starts_with(s));
+    if let Some(wrong) = webrtc.ice_servers.iter().find(|text| !is_server(text)) {
+        let rule = format!("{wrong:?} is no ICE server: stun:HOST:PORT, or turn:HOST:PORT USER PASSWORD");
+        checker.blame(&[("webrtc.ice_servers", webrtc.ice_servers.to_string())], &rule);
     }
 }
 

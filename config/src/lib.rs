@@ -17,6 +17,7 @@ mod schema;
 mod section;
 mod shards;
 mod suggest;
+mod texts;
 mod units;
 
 pub use coalesce::Coalesce;
@@ -24,10 +25,11 @@ pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use schema::{
-    Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate, Shutdown,
-    Takeover, Tls,
+    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate,
+    Shutdown, Takeover, Tls, Webrtc,
 };
 pub use shards::{SHARDS_MAX, Shards};
+pub use texts::Texts;
 pub use units::{ByteSize, Millis, PictureSize, UnitError};
 
 /// The annotated file with every key at its default: the manual.

@@ -7,6 +7,7 @@ use crate::{
     leaf::words,
     section::section,
     shards::Shards,
+    texts::Texts,
     units::{ByteSize, Millis, PictureSize},
 };
 use std::{
@@ -41,6 +42,10 @@ section! {
         pub httpflv: Listen = Listen::on(8080);
         /// WS-FLV publish and play.
         pub ws_stream: Listen = Listen::on(8081);
+        /// The control port: WebRTC signalling as SRS has it, and the pages.
+        pub api: Listen = Listen::on(1985);
+        /// WebRTC: WHIP publish, WHEP play.
+        pub webrtc: Webrtc = Webrtc::default();
         /// The certificate of every TCP port.
         pub tls: Tls = Tls::default();
         /// What of a stream is kept for those who join.
@@ -82,6 +87,44 @@ impl Listen {
     /// What to bind.
     pub fn address(&self) -> SocketAddr {
         (self.listen_ip, self.port).into()
+    }
+}
+
+words! {
+    /// What becomes of pictures that are shown in another order than they are sent; browsers cannot decode them.
+    pub enum Bframes {
+        /// They are left out where no other picture needs them.
+        Drop = "drop",
+        /// They are sent as they come.
+        Keep = "keep",
+    }
+}
+
+section! {
+    /// WebRTC: WHIP publish, WHEP play.
+    pub struct Webrtc {
+        /// Whether the service is offered at all.
+        pub enable: bool = true;
+        /// The address of this machine to receive media on.
+        pub listen_ip: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        /// The UDP port of the first shard; each further shard has the next one.
+        pub port: u16 = 8000, 1..=u16::MAX;
+        /// Addresses at which peers reach this machine; empty: those of its interfaces.
+        pub candidates: Texts = Texts::default();
+        /// STUN and TURN servers that clients are told of.
+        pub ice_servers: Texts = Texts::default();
+        /// Codecs a publisher is asked for, the first first.
+        pub codecs: Texts = Texts::of(&["h264", "h265", "vp9", "av1", "vp8", "opus", "pcmu", "pcma"]);
+        /// Silence after which a peer is gone.
+        pub timeout: Millis = secs(5), secs(1)..=secs(120);
+        /// From the answer to the first encrypted packet.
+        pub connect_timeout: Millis = secs(15), secs(1)..=secs(120);
+        /// What becomes of B-frames on their way to browsers.
+        pub bframes: Bframes = Bframes::Drop;
+        /// Sessions of one shard.
+        pub sessions_max: u32 = 10_000, 1..=1_000_000;
+        /// Bytes of the kernel's buffers for each UDP socket.
+        pub socket_buffer: ByteSize = mib(4), kib(64)..=mib(256);
     }
 }
 

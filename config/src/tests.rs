@@ -115,7 +115,7 @@ log:
         "f.yaml:6: delivery.lag_max: found `1h`, allowed: a duration in ms, s, m or h, like `350ms`, \
          from 500ms to 5m",
         "f.yaml:7: coalesce: unknown key, did you mean `delivery.coalesce`?; allowed here: shards, rtmp, httpflv, \
-         ws_stream, tls, gop, delivery, publish, play, log, limits, shutdown, demo",
+         ws_stream, api, webrtc, tls, gop, delivery, publish, play, log, limits, shutdown, demo",
         "f.yaml:9: play.wait: found nothing, allowed: a duration in ms, s, m or h, like `350ms`, from 0ms to 1h",
         "f.yaml:11: log.level: found `inf`, allowed: off, error, warn, info, debug, trace (did you mean `info`?)",
     ];
@@ -145,7 +145,7 @@ fn variables_and_sets_are_named_when_they_are_wrong() {
          level, format, file, rotate, keep",
         "SHARDCAST_RTMP__PORT: rtmp.port: found `70000`, allowed: a whole number from 1 to 65535",
         "SHARDCAST_SHARD: shard: unknown key, did you mean `shards`?; allowed here: shards, rtmp, httpflv, \
-         ws_stream, tls, gop, delivery, publish, play, log, limits, shutdown, demo",
+         ws_stream, api, webrtc, tls, gop, delivery, publish, play, log, limits, shutdown, demo",
         "--set rtmp.port=x: rtmp.port: found `x`, allowed: a whole number from 1 to 65535",
         "--set rtmp.port: found no `=`, allowed: key.path=value",
         "--set shards.a=1: shards: found a section, allowed: auto, a number from 1 to 256, \
@@ -171,7 +171,13 @@ fn contradictions_are_told_at_the_key_that_came_last() {
     let cases: &[(&[&str], &str)] = &[
         (&["ws_stream.port=8080"], "two services cannot share one address"),
         (&["rtmp.listen_ip=::", "rtmp.port=8081"], "two services cannot share one address"),
-        (&["rtmp.enable=false", "httpflv.enable=false", "ws_stream.enable=false"], "serves nobody"),
+        (
+            &["rtmp.enable=false", "httpflv.enable=false", "ws_stream.enable=false", "api.enable=false"],
+            "serves nobody",
+        ),
+        (&["webrtc.codecs=[h263]"], "is no codec of WebRTC"),
+        (&["webrtc.candidates=[example.org]"], "is no address"),
+        (&["webrtc.ice_servers=[example.org]"], "is no ICE server"),
         (&["tls.cert=/etc/cert.pem"], "give both or neither"),
         (&["tls.cert=Cargo.toml", "tls.key=/nowhere.pem"], "cannot be read: No such file"),
         (&["tls.cert=/", "tls.key=Cargo.toml"], "cannot be read: it is no file"),

@@ -4,7 +4,9 @@
 
 pub mod admission;
 pub mod connection;
+pub mod interfaces;
 pub mod listener;
 pub mod seldom;
 pub mod socket;
 pub mod tls;
+pub mod udp;

@@ -5,4 +5,5 @@ pub mod amf3;
 pub mod flv;
 pub mod http;
 pub mod rtmp;
+pub mod whip;
 pub mod ws;

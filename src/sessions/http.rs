@@ -9,6 +9,7 @@ use super::{
     Client, Context, Guest,
     client::Gone,
     flv::{self, Framing},
+    webrtc,
 };
 use crate::{
     net::connection::Closing,
@@ -17,6 +18,7 @@ use crate::{
             CONTINUE, HttpError, Method, PathError, Reply, Request, Response, Status, Version, parse,
             stream_head,
         },
+        whip::Door,
         ws,
     },
 };
@@ -53,6 +55,8 @@ enum Wish {
     PlayWebSocket(Bytes),
     /// To publish it; the head of the 101 response.
     PublishWebSocket(Bytes),
+    /// WebRTC signalling.
+    Signal(webrtc::Signal),
 }
 
 /// What a request comes to.
@@ -61,13 +65,15 @@ enum Route {
     Answer(Response),
     /// A stream.
     Stream(StreamKey, Wish),
+    /// WebRTC signalling: whose stream it is about, the body may have to tell.
+    Signal(Door),
 }
 
 /// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` its first request is
 /// answered by 503.
 pub async fn serve(
     context: &Rc<Context>,
-    client: Client,
+    mut client: Client,
     mut input: BytesMut,
     refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
@@ -95,47 +101,67 @@ pub async fn serve(
             client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
             return None;
         }
-        let response = match route(context, &request) {
-            Route::Answer(response) => response,
+        let route = match route(context, &request) {
             Route::Stream(key, wish) => {
                 let visit = Visit { wish, reply: request.reply(), input, key };
                 return Some((client, Guest::Http(Box::new(visit))));
             }
+            route => route,
         };
-        let reply = match read_body(context, &client, &request, &mut input).await {
-            Ok(reply) => reply,
+        let (reply, body) = match read_body(context, &client, &request, &mut input).await {
+            Ok(read) => read,
             Err(error) => {
                 malformed(client, &error).await;
                 return None;
             }
         };
-        let wire = response.write(reply);
-        if !reply.keep_alive {
-            client.farewell(&wire).await;
-            return None;
-        }
-        client.send(&wire).await.ok()?;
-        client.entry().expect_within(context.options.idle_timeout);
+        let response = match route {
+            Route::Signal(door) => match door.open(&request, &body?) {
+                Ok(call) => {
+                    let key = call.key.clone();
+                    let visit = Visit { wish: Wish::Signal(Box::new(call)), key, reply, input };
+                    return Some((client, Guest::Http(Box::new(visit))));
+                }
+                Err(error) => webrtc::wrong(door, &error),
+            },
+            Route::Answer(response) => response,
+            Route::Stream(..) => return None,
+        };
+        client = say(context, client, &response, reply).await?;
     }
 }
 
-/// Reads over the body of a request that has an answer already.
+/// Answers, and gives the client back if it may ask for something else.
+async fn say(context: &Rc<Context>, client: Client, response: &Response, reply: Reply) -> Option<Client> {
+    let wire = response.write(reply);
+    if !reply.keep_alive {
+        client.farewell(&wire).await;
+        return None;
+    }
+    client.send(&wire).await.ok()?;
+    client.entry().expect_within(context.options.idle_timeout);
+    Some(client)
+}
+
+/// Reads the body of a request; `None` when the peer broke off within it.
 async fn read_body(
     context: &Rc<Context>,
     client: &Client,
     request: &Request,
     input: &mut BytesMut,
-) -> Result<Reply, HttpError> {
+) -> Result<(Reply, Option<Bytes>), HttpError> {
     let mut body = request.body(&context.options.http)?;
     if request.expects_continue && client.send(CONTINUE).await.is_err() {
-        return Ok(request.reply());
+        return Ok((request.reply(), None));
     }
-    while body.whole(input)?.is_none() {
+    loop {
+        if let Some(body) = body.whole(input)? {
+            return Ok((request.reply_after_body(), Some(body)));
+        }
         if client.read(input).await.is_err() {
-            return Ok(request.reply());
+            return Ok((request.reply(), None));
         }
     }
-    Ok(request.reply_after_body())
 }
 
 /// A request that never became whole.
@@ -165,6 +191,12 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
     let path = request.target.path();
+    if let Some(door) = Door::at(path).filter(|_| context.webrtc.get().is_some()) {
+        return match request.method {
+            Method::Options => Route::Answer(webrtc::options(door, request)),
+            _ => Route::Signal(door),
+        };
+    }
     if has_extension(path) {
         return match (request.method, request.media()) {
             (Method::Options, _) => Route::Answer(Response::options(request, STREAM_METHODS)),
@@ -228,13 +260,25 @@ const fn framing(version: Version) -> Framing {
 }
 
 /// Goes on with a request whose stream is this shard's.
-pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal: Option<&str>) {
+/// Gives the client back with its next wish, if it has one.
+pub async fn go_on(
+    context: &Rc<Context>,
+    client: Client,
+    visit: Visit,
+    refusal: Option<&str>,
+) -> Option<(Client, Guest)> {
     let Visit { wish, key, reply, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
-        return client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+        client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
+        return None;
     }
     match wish {
+        Wish::Signal(call) => {
+            let response = webrtc::answer(context, call, client.entry().peer()).await;
+            let client = say(context, client, &response, reply).await?;
+            return Box::pin(serve(context, client, input, None)).await;
+        }
         Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, input)).await,
         Wish::Head => {
             let live = context.shard.registry().find(&key).is_some_and(|stream| stream.is_live());
@@ -257,4 +301,5 @@ pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit, refusal:
             }
         }
     }
+    None
 }

@@ -3,14 +3,16 @@
 //! A connection is accepted on any shard and met by [`Context::welcome`]; when it has named its stream it goes on at the shard that
 //! owns it, as an [`Arrival`] with all that it has said so far. Everything here runs on one shard's thread.
 
+pub mod access;
 mod client;
 pub mod flv;
 mod http;
 mod ingest;
 pub mod rtmp;
+pub mod webrtc;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -81,6 +83,10 @@ pub struct Context {
     pub admission: Arc<Admission>,
     /// The certificate, if there is one.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who may publish and play.
+    pub gate: access::Gate,
+    /// WebRTC, once it runs on this shard.
+    pub webrtc: OnceCell<Rc<webrtc::WebRtc>>,
     /// What is at HTTP paths that name no stream.
     pub pages: Pages,
     /// Connections beyond the limits.
@@ -291,10 +297,7 @@ impl Guest {
     ) -> Option<(Client, Self)> {
         match self {
             Self::Rtmp(visit) => Box::pin(rtmp::go_on(context, client, *visit, refusal)).await,
-            Self::Http(visit) => {
-                Box::pin(http::go_on(context, client, *visit, refusal)).await;
-                None
-            }
+            Self::Http(visit) => Box::pin(http::go_on(context, client, *visit, refusal)).await,
         }
     }
 }

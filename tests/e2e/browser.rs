@@ -1,73 +1,11 @@
 //! mpegts.js in a real browser: headless Chromium, driven over WebDriver, opens the server's own page and plays the
 //! demo stream by HTTP-FLV and by WS-FLV.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, http, ports::Ports, tools::Tool, until, within};
-
-/// A browser with one page.
-struct Browser {
-    _driver: Tool,
-    _ports: Ports,
-    addr: SocketAddr,
-    session: String,
-}
-
-impl Browser {
-    fn start() -> Self {
-        let ports = Ports::claim();
-        let addr = SocketAddr::from(([127, 0, 0, 1], ports.get(0)));
-        let driver = Tool::start("chromedriver", [format!("--port={}", addr.port())]);
-        until("chromedriver", || {
-            http::ask(addr, "GET", "/status").ok().filter(|answer| answer.head.status == 200)
-        });
-        let args = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--autoplay-policy=no-user-gesture-required",
-            "--mute-audio",
-        ];
-        let wanted = json!({"capabilities": {"alwaysMatch": {
-            "browserName": "chrome",
-            "goog:chromeOptions": {"args": args},
-            "goog:loggingPrefs": {"browser": "ALL"},
-        }}});
-        let answer = until("a browser", || http::json(addr, "POST", "/session", &wanted).ok());
-        let session = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {answer}"));
-        Self { _driver: driver, _ports: ports, addr, session: session.to_owned() }
-    }
-
-    fn post(&self, what: &str, body: &Value) -> Value {
-        let target = format!("/session/{}/{what}", self.session);
-        let answer = http::json(self.addr, "POST", &target, body).expect("chromedriver answers");
-        answer["value"].clone()
-    }
-
-    fn open(&self, url: &str) {
-        self.post("url", &json!({ "url": url }));
-    }
-
-    fn run(&self, script: &str) -> Value {
-        self.post("execute/sync", &json!({"script": script, "args": []}))
-    }
-
-    fn console(&self) -> String {
-        self.post("se/log", &json!({"type": "browser"})).to_string()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = http::json(self.addr, "DELETE", &format!("/session/{}", self.session), &json!({}));
-    }
-}
+use crate::support::{Server, browser::Browser, until, within};
 
 /// What the page knows of its player.
 const STATE: &str = "const s = window.shardcast; if (!s || !s.video) return null; const v = s.video;

@@ -15,3 +15,4 @@ mod shutdown;
 mod slow;
 mod support;
 mod tls;
+mod webrtc_browser;

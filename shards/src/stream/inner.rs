@@ -81,6 +81,10 @@ impl Inner {
         self.options
     }
 
+    pub(super) fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
     // What the publisher gives.
 
     pub(super) fn track(&mut self, track: Track) {

@@ -92,6 +92,14 @@ pub struct Stream {
     inner: RefCell<Inner>,
     now: Cell<Instant>,
     pump: Pump,
+    key_wish: KeyWish,
+}
+
+/// How a publisher that can make keyframes when asked learns that somebody waits for one.
+#[derive(Default)]
+struct KeyWish {
+    wanted: Cell<bool>,
+    waker: Cell<Option<Waker>>,
 }
 
 /// How the pump task learns that there is something to send.
@@ -130,6 +138,7 @@ impl Stream {
             coalesce: Cell::new(options.coalesce),
             now: Cell::new(now),
             pump: Pump::default(),
+            key_wish: KeyWish::default(),
         })
     }
 
@@ -166,7 +175,25 @@ impl Stream {
         sink: Rc<dyn Sink>,
     ) -> Subscriber {
         let slot = self.inner.borrow_mut().join(kind, mux, sink, self.now.get());
-        Subscriber::new(Rc::clone(self), kind, slot)
+        let subscriber = Subscriber::new(Rc::clone(self), kind, slot);
+        if !subscriber.has_started() {
+            self.request_key();
+        }
+        subscriber
+    }
+
+    /// Somebody could go on only from a keyframe: a publisher that can make one is told so.
+    pub fn request_key(&self) {
+        if !self.key_wish.wanted.replace(true)
+            && let Some(waker) = self.key_wish.waker.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// The tracks and metadata of this moment.
+    pub fn scene(&self) -> Scene {
+        self.inner.borrow().scene().clone()
     }
 
     /// Whether somebody publishes it and players can start or will shortly.

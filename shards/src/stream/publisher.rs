@@ -98,6 +98,16 @@ impl Publisher {
         }
     }
 
+    /// Ready when somebody waits for a keyframe; that wish is taken with it.
+    pub fn poll_key_request(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let wish = &self.stream.key_wish;
+        if wish.wanted.take() {
+            return Poll::Ready(());
+        }
+        wish.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     fn inner<R>(&self, act: impl FnOnce(&mut super::Inner) -> R) -> Result<R, Evicted> {
         let mut inner = self.stream.inner.borrow_mut();
         if !inner.sits(self.token) {

@@ -53,6 +53,19 @@ pub fn media(target: &Target) -> Result<MediaPath, PathError> {
     Ok(MediaPath { key: key(&levels.join("/"), name)?, extension })
 }
 
+/// The stream that the levels of a raw path name, with nothing taken for an extension.
+///
+/// # Errors
+/// [`PathError`] with the reason.
+pub fn key_of(path: &str) -> Result<StreamKey, PathError> {
+    let mut levels = Vec::new();
+    for level in path.trim_matches('/').split('/') {
+        levels.push(decode_level(level)?);
+    }
+    let name = levels.pop().unwrap_or_default();
+    Ok(key(&levels.join("/"), &name)?)
+}
+
 /// The stream of `?app=APP&stream=STREAM`, RTCPilot's form for `/play` and `/publish`.
 ///
 /// # Errors

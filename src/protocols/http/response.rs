@@ -43,12 +43,15 @@ statuses! {
     NOT_ACCEPTABLE = 406 "Not Acceptable";
     REQUEST_TIMEOUT = 408 "Request Timeout";
     CONFLICT = 409 "Conflict";
+    PRECONDITION_FAILED = 412 "Precondition Failed";
     CONTENT_TOO_LARGE = 413 "Content Too Large";
     URI_TOO_LONG = 414 "URI Too Long";
     UNSUPPORTED_MEDIA_TYPE = 415 "Unsupported Media Type";
     RANGE_NOT_SATISFIABLE = 416 "Range Not Satisfiable";
     EXPECTATION_FAILED = 417 "Expectation Failed";
+    UNPROCESSABLE = 422 "Unprocessable Content";
     UPGRADE_REQUIRED = 426 "Upgrade Required";
+    PRECONDITION_REQUIRED = 428 "Precondition Required";
     TOO_MANY_REQUESTS = 429 "Too Many Requests";
     HEADERS_TOO_LARGE = 431 "Request Header Fields Too Large";
     INTERNAL_ERROR = 500 "Internal Server Error";

@@ -72,10 +72,12 @@ impl Builder {
         let ports = Ports::claim();
         let mut args: Vec<OsString> = self.args.iter().map(OsString::from).collect();
         let mut set = |setting: String| args.extend([OsString::from("--set"), setting.into()]);
-        for (service, n) in ["rtmp", "httpflv", "ws_stream"].into_iter().zip(0..) {
+        for (service, n) in ["rtmp", "httpflv", "ws_stream", "api"].into_iter().zip(0..) {
             set(format!("{service}.listen_ip=127.0.0.1"));
             set(format!("{service}.port={}", ports.get(n)));
         }
+        set("webrtc.listen_ip=127.0.0.1".to_owned());
+        set(format!("webrtc.port={}", ports.get(4)));
         // The last word on a key counts, so a story may override what every server gets.
         self.sets.into_iter().for_each(set);
         let log = Arc::new(Mutex::new(String::new()));

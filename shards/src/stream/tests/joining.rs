@@ -185,3 +185,19 @@ fn a_peer_that_is_gone_leaves() {
     house.pump();
     assert_eq!(player.gate.calls.get(), calls, "nobody talks to it any more");
 }
+
+#[test]
+fn a_joiner_who_must_wait_for_a_keyframe_makes_the_publisher_hear_of_it() {
+    use std::task::{Context, Poll, Waker};
+    let house = house();
+    let publisher = house.publish_av();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending);
+    let waits = house.join();
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(()));
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending, "once");
+    publisher.key(0);
+    let starts = house.join();
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending, "there is a group to start with");
+    drop((waits, starts));
+}

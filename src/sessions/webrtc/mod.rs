@@ -1,0 +1,268 @@
+//! WebRTC on one shard: a UDP socket of its own, the sessions behind it, and two tasks that serve them.
+//!
+//! Signalling comes over HTTP to the shard that owns the stream, and the answer names that shard's own port: so every
+//! datagram arrives on the core where its stream lives. One task waits for datagrams and feeds sessions, the other
+//! lets time pass and does what other tasks of the shard ask for ([`Kick`]). Neither holds a borrow while it waits.
+
+mod candidates;
+mod clock;
+mod egress;
+mod frames;
+mod ingest;
+mod kick;
+mod negotiate;
+mod session;
+mod signal;
+mod table;
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
+
+pub use candidates::Published;
+use futures_lite::FutureExt;
+use glommio::timer;
+use kick::Kick;
+use session::{Session, Surroundings};
+pub use signal::{Signal, answer, options, wrong};
+use table::Table;
+
+use crate::{
+    net::{seldom::Seldom, udp::Udp},
+    protocols::whip::stun,
+};
+
+/// What WebRTC needs of the configuration.
+#[derive(Clone, Debug)]
+pub struct WebRtcOptions {
+    /// Where the first shard listens; each further shard has the next port.
+    pub address: SocketAddr,
+    /// Bytes of the kernel's buffers.
+    pub socket_buffer: usize,
+    /// What peers are told.
+    pub published: Published,
+    /// STUN and TURN servers that clients are told of: `turn:host:port user password`.
+    pub ice_servers: Vec<String>,
+    /// The codecs that publishers are asked for, the best first.
+    pub codecs: Vec<String>,
+    /// Silence after which a peer is gone.
+    pub timeout: Duration,
+    /// From the answer to the first encrypted packet.
+    pub connect_timeout: Duration,
+    /// B-frames go to viewers as they come.
+    pub keeps_bframes: bool,
+    /// Sessions of one shard.
+    pub sessions_max: usize,
+    /// The certificate of this process's DTLS.
+    pub certificate: str0m::config::DtlsCert,
+}
+
+/// The longest sleep of the task that lets time pass.
+const IDLE: Duration = Duration::from_millis(500);
+/// The shortest: as fine as deadlines are.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// See the module.
+pub struct WebRtc {
+    options: WebRtcOptions,
+    udp: Udp,
+    table: RefCell<Table>,
+    kick: Rc<Kick>,
+    waker: RefCell<Waker>,
+    /// The session that is being served: should it panic, it goes.
+    serving: Cell<Option<usize>>,
+    strays: Seldom,
+}
+
+impl WebRtc {
+    /// Opens the socket of shard `index` and starts its tasks.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start(options: WebRtcOptions, index: usize) -> io::Result<Rc<Self>> {
+        let port = u16::try_from(usize::from(options.address.port()) + index)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "there is no such port"))?;
+        let udp = Udp::bind((options.address.ip(), port).into(), options.socket_buffer)?;
+        let webrtc = Rc::new(Self {
+            options,
+            udp,
+            table: RefCell::default(),
+            kick: Rc::default(),
+            waker: RefCell::new(Waker::noop().clone()),
+            serving: Cell::default(),
+            strays: Seldom::default(),
+        });
+        webrtc.listen();
+        webrtc.keep_time();
+        Ok(webrtc)
+    }
+
+    /// Sessions on this shard.
+    pub fn sessions(&self) -> usize {
+        self.table.borrow().len()
+    }
+
+    /// Starts the task that waits for datagrams, again and again should it panic.
+    fn listen(self: &Rc<Self>) {
+        let (webrtc, again) = (Rc::clone(self), Rc::clone(self));
+        let task = async move {
+            loop {
+                if let Err(error) = webrtc.udp.readable().await {
+                    tracing::debug!("UDP: {error}");
+                }
+                // Errors here are those of datagrams sent before (ICMP); reading goes on.
+                while webrtc.receive().is_ok_and(|received| received > 0) {
+                    glommio::yield_if_needed().await;
+                }
+            }
+        };
+        shards::spawn(task, move |panic| {
+            again.bury(panic);
+            again.listen();
+        });
+    }
+
+    /// Starts the task that lets time pass, again and again should it panic.
+    fn keep_time(self: &Rc<Self>) {
+        let (webrtc, again) = (Rc::clone(self), Rc::clone(self));
+        let task = async move {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            *webrtc.waker.borrow_mut() = waker;
+            loop {
+                let now = Instant::now();
+                webrtc.pass(now);
+                let next = webrtc.table.borrow().next().map_or(now + IDLE, |next| next.min(now + IDLE));
+                let mut slept = false;
+                // Woken for whatever reason, it looks.
+                let woken = poll_fn(|cx| match webrtc.kick.poll(cx) {
+                    Poll::Pending if !std::mem::replace(&mut slept, true) => Poll::Pending,
+                    _ => Poll::Ready(()),
+                });
+                let sleep = timer::sleep(next.saturating_duration_since(now).max(BREATH));
+                woken.or(sleep).await;
+            }
+        };
+        shards::spawn(task, move |panic| {
+            again.bury(panic);
+            again.keep_time();
+        });
+    }
+
+    /// A session panicked: it must not do so again.
+    fn bury(&self, panic: &str) {
+        tracing::error!("a WebRTC session panicked: {panic}");
+        if let Some(slot) = self.serving.take() {
+            drop(self.table.borrow_mut().remove(slot));
+        }
+    }
+
+    /// Takes one batch of datagrams; how many there were.
+    fn receive(&self) -> io::Result<usize> {
+        let now = Instant::now();
+        let mut touched: Vec<usize> = Vec::new();
+        let received = self.udp.receive(|route, datagram| {
+            let mut table = self.table.borrow_mut();
+            let slot = match stun::local_ufrag(datagram) {
+                Some(ufrag) => table.of_ufrag(ufrag),
+                None => table.of_peer(route.peer),
+            };
+            let Some((slot, session)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
+                if let Some(more) = self.strays.admit(now) {
+                    tracing::debug!(peer = %route.peer, "a datagram of no session (and {more} more before)");
+                }
+                return;
+            };
+            let known = self.serve(slot, |around| session.datagram(now, route, datagram, around));
+            if known {
+                table.heard_from(slot, route.peer);
+            }
+            if !touched.contains(&slot) {
+                touched.push(slot);
+            }
+        })?;
+        for slot in touched {
+            self.settle(slot, now);
+        }
+        Ok(received)
+    }
+
+    /// Time passes for those whose deadline has come, and for those that have something to do.
+    fn pass(&self, now: Instant) {
+        loop {
+            let Some(slot) = self.table.borrow_mut().due(now) else { break };
+            if let Some(session) = self.table.borrow_mut().get(slot) {
+                self.serve(slot, |around| session.wake(now, around));
+            }
+            self.settle(slot, now);
+        }
+        let mut ready = self.kick.take_ready();
+        ready.sort_unstable();
+        ready.dedup();
+        for slot in ready {
+            if let Some(session) = self.table.borrow_mut().get(slot) {
+                self.serve(slot, |around| session.work(now, around));
+            }
+            self.settle(slot, now);
+        }
+    }
+
+    /// The shard's tick: peers that are silent, streams that are over, the end of the server.
+    pub fn tick(&self, now: Instant) {
+        let slots = self.table.borrow().slots();
+        for slot in slots {
+            if let Some(session) = self.table.borrow_mut().get(slot) {
+                self.serve(slot, |around| session.tick(now, around));
+            }
+            self.settle(slot, now);
+        }
+    }
+
+    /// After a session was served: its frames may leave, its timer is set, or it is over.
+    fn settle(&self, slot: usize, now: Instant) {
+        let mut table = self.table.borrow_mut();
+        let Some(session) = table.get(slot) else { return };
+        session.flush();
+        if session.ended().is_none() {
+            table.arm(slot, now);
+            return;
+        }
+        let Some(session) = table.remove(slot) else { return };
+        drop(table);
+        self.serve(slot, |around| session.farewell(around));
+    }
+
+    /// Ends a session for a reason.
+    fn dismiss(&self, slot: usize, why: &str) {
+        if let Some(session) = self.table.borrow_mut().get(slot) {
+            session.end(why);
+        }
+        self.settle(slot, Instant::now());
+    }
+
+    /// Enters a session whose answer is about to be sent.
+    fn enter(&self, session: Session) {
+        let now = Instant::now();
+        let slot = self.table.borrow_mut().insert(session);
+        if let Some(session) = self.table.borrow_mut().get(slot) {
+            self.serve(slot, |around| session.wake(now, around));
+        }
+        self.settle(slot, now);
+        self.kick.ring();
+    }
+
+    /// Does something with a session, and knows which should it panic.
+    fn serve<T>(&self, slot: usize, act: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        self.serving.set(Some(slot));
+        let waker = self.waker.borrow();
+        let around = Surroundings { udp: &self.udp, waker: &waker, timeout: self.options.timeout };
+        let outcome = act(&around);
+        self.serving.set(None);
+        outcome
+    }
+}

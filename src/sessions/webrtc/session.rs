@@ -1,0 +1,325 @@
+//! One WebRTC session: a str0m machine, its role, and when it ends.
+//!
+//! The shard's [`WebRtc`](super::WebRtc) gives it datagrams and time; it gives datagrams, frames and, in the end, a reason.
+//! Invariant: after each call everything that str0m had to say has been taken.
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use shards::{media::StreamKey, stream::Leave};
+use str0m::{
+    Event, Input, Output, Rtc,
+    net::{Protocol, Receive},
+};
+
+use super::{egress::Viewer, ingest::Ingest};
+use crate::{
+    conn_id::ConnId,
+    net::{
+        connection::Connection,
+        udp::{Route, Udp},
+    },
+    protocols::whip::{Chosen, Offer, Side},
+};
+
+/// What a session does for its peer.
+pub enum Role {
+    /// Media comes in.
+    Publish(Box<Ingest>),
+    /// Media goes out.
+    Play(Box<Viewer>),
+}
+
+/// The names by which a session is found.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// What stands in its address: 128 random bits.
+    pub id: String,
+    /// This side's ICE name.
+    pub ufrag: String,
+    /// The peer's.
+    pub peer_ufrag: String,
+    /// The entity tag of its ICE session.
+    pub etag: String,
+}
+
+/// What was agreed on.
+pub struct Terms {
+    /// The offer.
+    pub offer: Offer,
+    /// What was taken of it.
+    pub chosen: Vec<Option<Chosen>>,
+}
+
+/// What the session needs of the shard.
+pub struct Surroundings<'a> {
+    /// The socket.
+    pub udp: &'a Udp,
+    /// Who is woken when a publisher is to make a keyframe.
+    pub waker: &'a Waker,
+    /// Silence after which the peer is gone.
+    pub timeout: Duration,
+}
+
+/// See the module.
+pub struct Session {
+    /// How it is found.
+    pub names: Names,
+    /// The stream.
+    pub key: StreamKey,
+    /// What was agreed on.
+    pub terms: Terms,
+    /// The str0m machine.
+    pub rtc: Rtc,
+    /// The addresses from which it has been heard with its password, the newest last.
+    pub peers: Vec<SocketAddr>,
+    /// When str0m wants to be called next.
+    pub deadline: Instant,
+    entry: Connection,
+    role: Role,
+    locals: Vec<SocketAddr>,
+    /// Which address of this machine the peer uses.
+    local: Option<std::net::IpAddr>,
+    start: Instant,
+    heard: Instant,
+    /// Until when the connection must be up; `None` once it is.
+    connect_until: Option<Instant>,
+    ended: Option<String>,
+}
+
+impl Session {
+    /// A session whose answer is about to be sent. `locals` are the candidates that the peer was told.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        names: Names,
+        key: StreamKey,
+        terms: Terms,
+        rtc: Rtc,
+        role: Role,
+        entry: Connection,
+        locals: Vec<SocketAddr>,
+        connect_within: Duration,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            names,
+            key,
+            terms,
+            rtc,
+            peers: Vec::new(),
+            deadline: now,
+            entry,
+            role,
+            locals,
+            local: None,
+            start: now,
+            heard: now,
+            connect_until: Some(now + connect_within),
+            ended: None,
+        }
+    }
+
+    /// The name that is on each of its log lines.
+    pub fn conn(&self) -> ConnId {
+        self.entry.id()
+    }
+
+    /// Which way media goes.
+    pub fn side(&self) -> Side {
+        match self.role {
+            Role::Publish(_) => Side::Publish,
+            Role::Play(_) => Side::Play,
+        }
+    }
+
+    /// Why it is over, if it is.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// It is over, unless it is already.
+    pub fn end(&mut self, why: impl Into<String>) {
+        self.ended.get_or_insert_with(|| why.into());
+    }
+
+    /// A datagram for it. Whether it was a request of ICE that knew the session's password.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        route: Route,
+        datagram: &[u8],
+        around: &Surroundings<'_>,
+    ) -> bool {
+        let destination = self.candidate_for(route);
+        let Ok(receive) = Receive::new(Protocol::Udp, route.peer, destination, datagram) else {
+            return false;
+        };
+        let input = Input::Receive(now, receive);
+        let is_stun = datagram.first().is_some_and(|first| *first < 2);
+        if is_stun {
+            if !self.rtc.accepts(&input) {
+                return false;
+            }
+            self.local = route.local;
+        }
+        self.heard = now;
+        self.feed(now, input, around);
+        is_stun
+    }
+
+    /// Time passes for str0m.
+    pub fn wake(&mut self, now: Instant, around: &Surroundings<'_>) {
+        self.feed(now, Input::Timeout(now), around);
+    }
+
+    fn feed(&mut self, now: Instant, input: Input<'_>, around: &Surroundings<'_>) {
+        if let Err(error) = self.rtc.handle_input(input) {
+            // What a stranger forged must not end a session; what really failed shows when it is polled.
+            tracing::debug!(conn = %self.conn(), "WebRTC: {error}");
+        }
+        self.work(now, around);
+    }
+
+    /// Takes all that str0m has to say and gives it what waits for it.
+    pub fn work(&mut self, now: Instant, around: &Surroundings<'_>) {
+        self.drain(now, around);
+        match &mut self.role {
+            Role::Publish(ingest) => {
+                ingest.ask_for_key(&mut self.rtc, now, around.waker);
+                self.drain(now, around);
+            }
+            Role::Play(_) => {
+                while let Role::Play(viewer) = &mut self.role
+                    && self.ended.is_none()
+                    && viewer.send_next(&mut self.rtc, now)
+                {
+                    self.drain(now, around);
+                }
+            }
+        }
+    }
+
+    /// What a publisher brought may leave.
+    pub fn flush(&mut self) {
+        if let Role::Publish(ingest) = &self.role
+            && let Err(evicted) = ingest.flush()
+        {
+            self.end(evicted.to_string());
+        }
+    }
+
+    fn drain(&mut self, now: Instant, around: &Surroundings<'_>) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.deadline = at;
+                    break;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let route = Route { peer: transmit.destination, local: self.local };
+                    // Full buffers and unreachable peers are losses like any other.
+                    let _ = around.udp.send(route, &transmit.contents, None);
+                }
+                Ok(Output::Event(event)) => self.event(now, event),
+                Err(error) => {
+                    self.end(error.to_string());
+                    break;
+                }
+            }
+        }
+        if !self.rtc.is_alive() {
+            self.end("the connection is closed");
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: Event) {
+        match (event, &mut self.role) {
+            (Event::Connected, role) => {
+                self.connect_until = None;
+                self.heard = now;
+                if let Role::Play(viewer) = role {
+                    viewer.start();
+                }
+                tracing::info!(conn = %self.entry.id(), stream = %self.key, peer = ?self.peers.last(),
+                    ms = self.start.elapsed().as_millis() as u64, "the connection is up");
+            }
+            (Event::MediaData(data), Role::Publish(ingest)) => {
+                if let Err(evicted) = ingest.media(data) {
+                    self.end(evicted.to_string());
+                }
+            }
+            (Event::SenderFeedback(report), Role::Publish(ingest)) => ingest.report(&report),
+            (Event::KeyframeRequest(_), Role::Play(viewer)) => viewer.stream().request_key(),
+            (Event::Closed, _) => self.end("the peer closed the connection"),
+            _ => {}
+        }
+    }
+
+    /// Time passes for the session: peers that are gone, streams that are over, the end of the server.
+    pub fn tick(&mut self, now: Instant, around: &Surroundings<'_>) {
+        let silence = now.saturating_duration_since(self.heard);
+        if let Some(until) = self.connect_until {
+            if now >= until {
+                let heard =
+                    if self.peers.is_empty() { "the peer was never heard" } else { "DTLS came to no end" };
+                self.end(format!("no connection came up: {heard}"));
+            }
+        } else if silence >= around.timeout {
+            self.end(format!("nothing came for {} ms", silence.as_millis()));
+        }
+        if let Role::Play(viewer) = &self.role
+            && let Some(leave) = viewer.leave()
+        {
+            self.end(match leave {
+                Leave::NoPublisher => "nobody publishes the stream",
+                Leave::Ended => "the stream ended",
+                Leave::Stalled | Leave::PeerGone => "the viewer took nothing for too long",
+            });
+        }
+        if let Poll::Ready(closing) = self.entry.poll_closing(&mut Context::from_waker(Waker::noop())) {
+            self.end(closing.to_string());
+        }
+    }
+
+    /// Says goodbye, as far as there is a connection to say it on.
+    pub fn farewell(mut self, around: &Surroundings<'_>) {
+        if self.rtc.is_alive() && self.rtc.close().is_ok() {
+            // Once: what is lost of it is not said again.
+            loop {
+                match self.rtc.poll_output() {
+                    Ok(Output::Transmit(transmit)) => {
+                        let route = Route { peer: transmit.destination, local: self.local };
+                        let _ = around.udp.send(route, &transmit.contents, None);
+                    }
+                    Ok(Output::Event(_)) => {}
+                    Ok(Output::Timeout(_)) | Err(_) => break,
+                }
+            }
+        }
+        let seconds = self.start.elapsed().as_secs_f32();
+        let why = self.ended.as_deref().unwrap_or("it was told to go");
+        match &self.role {
+            Role::Publish(ingest) => {
+                let (frames, lost, unusable) = ingest.counts();
+                tracing::info!(conn = %self.conn(), stream = %self.key, seconds, frames, lost, unusable,
+                    "stopped publishing: {why}");
+            }
+            Role::Play(viewer) => {
+                tracing::info!(conn = %self.conn(), stream = %self.key, seconds, frames = viewer.frames(),
+                    "stopped playing: {why}");
+            }
+        }
+    }
+
+    /// The candidate that a datagram was sent to, as far as that can be told: behind a router the address of this machine
+    /// is none of those that the peer was told.
+    fn candidate_for(&self, route: Route) -> SocketAddr {
+        let same_ip = |local: &&SocketAddr| route.local == Some(local.ip());
+        let same_family = |local: &&SocketAddr| local.is_ipv4() == route.peer.is_ipv4();
+        let found = self.locals.iter().find(same_ip).or_else(|| self.locals.iter().find(same_family));
+        found.or(self.locals.first()).copied().unwrap_or(route.peer)
+    }
+}

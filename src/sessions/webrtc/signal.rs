@@ -1,0 +1,466 @@
+//! Signalling: what a [`Call`] comes to, on the shard that owns its stream, and how it is said in each form.
+//!
+//! Section numbers are those of RFC 9725 (WHIP); WHEP says the same of viewers. SRS's JSON has status 200 for everything
+//! and tells failures by `code`.
+
+use std::{net::SocketAddr, rc::Rc, time::Instant};
+
+use shards::{
+    media::{Codec, TrackId},
+    stream::{Party, PublishError},
+};
+use str0m::{
+    Candidate, IceCreds, Rtc,
+    change::SdpOffer,
+    format::FormatParams,
+    media::{Frequency, Pt},
+    net::Protocol,
+};
+
+use super::{
+    WebRtc,
+    egress::Viewer,
+    ingest::Ingest,
+    negotiate::{Disagreement, choose, codec_named, codec_of},
+    session::{Names, Role, Session, Terms},
+};
+use crate::{
+    conn_id::ConnId,
+    net::admission::Refusal,
+    protocols::{
+        http::{Request, Response, Status},
+        whip::{Call, CallError, Chosen, Door, Form, Frag, Offer, OfferError, Side, Verb},
+    },
+    sessions::{
+        Context,
+        access::{Action, Ask, Denied},
+    },
+};
+
+/// A call on its way to the owner of its stream.
+pub type Signal = Box<Call>;
+
+/// What of RTP this server speaks beyond the bare minimum stands in str0m's standard set of header extensions.
+const FRAG_TYPE: &str = "application/trickle-ice-sdpfrag";
+
+/// Why a call is not granted; the sentences are for the peer.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
+    #[error("the offer cannot be answered: {0}")]
+    Answer(String),
+    #[error(transparent)]
+    Taken(#[from] PublishError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error(transparent)]
+    Full(#[from] Refusal),
+    #[error("this shard has as many WebRTC sessions as it may have ({0})")]
+    TooMany(usize),
+    #[error("there is no such session; it may have ended")]
+    NoSession,
+    #[error("If-Match is missing: it names the ICE session that is meant")]
+    NoIfMatch,
+    #[error("the ICE session is another one by now")]
+    IfMatch,
+    #[error("the body is no fragment of an SDP: it has neither candidates nor credentials")]
+    NoFrag,
+    #[error("the fragment belongs to another ICE session, and If-Match does not ask for a new one")]
+    WrongFrag,
+    #[error("another publisher took the stream in this very moment")]
+    Evicted,
+    #[error("WebRTC is not running on this server")]
+    Off,
+}
+
+impl Refused {
+    const fn status(&self) -> Status {
+        match self {
+            Self::Offer(OfferError::NotSdp | OfferError::NoMedia | OfferError::TooMany) => {
+                Status::BAD_REQUEST
+            }
+            // What is missing was understood, and cannot be done without.
+            Self::Offer(_) | Self::Answer(_) => Status::UNPROCESSABLE,
+            Self::Disagreement(Disagreement::Codec { .. }) => Status::NOT_ACCEPTABLE,
+            Self::Disagreement(_) | Self::WrongFrag => Status::UNPROCESSABLE,
+            Self::Taken(_) | Self::Evicted => Status::CONFLICT,
+            Self::Denied(Denied::Unauthorized(_)) => Status::UNAUTHORIZED,
+            Self::Denied(Denied::Forbidden(_)) => Status::FORBIDDEN,
+            Self::Full(_) | Self::TooMany(_) | Self::Off => Status::UNAVAILABLE,
+            Self::NoSession => Status::NOT_FOUND,
+            Self::NoIfMatch => Status::PRECONDITION_REQUIRED,
+            Self::IfMatch => Status::PRECONDITION_FAILED,
+            Self::NoFrag => Status::BAD_REQUEST,
+        }
+    }
+}
+
+/// A session that has begun.
+struct Begun {
+    answer: String,
+    names: Names,
+}
+
+/// Answers a call whose stream is this shard's.
+pub async fn answer(context: &Rc<Context>, call: Signal, peer: SocketAddr) -> Response {
+    let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
+    match &call.verb {
+        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, peer).await {
+            Ok(begun) => webrtc.created(&call, &begun),
+            Err(refused) => {
+                tracing::warn!(stream = %call.key, %peer, "{}: refused: {refused}", call.door.side.protocol());
+                refusal(call.door, &refused)
+            }
+        },
+        Verb::Patch { session, if_match, frag } => {
+            match webrtc.patch(&call, session, if_match.as_deref(), frag) {
+                Ok(response) => response.cors(),
+                Err(refused) => refusal(call.door, &refused),
+            }
+        }
+        Verb::Delete { session, also } => match webrtc.delete(&call, session, also.as_deref()) {
+            Ok(()) => Response::new(Status::OK).cors(),
+            Err(refused) => refusal(call.door, &refused),
+        },
+    }
+}
+
+/// The answer to OPTIONS at a door (§4.2: CORS, and which bodies are taken).
+pub fn options(door: Door, request: &Request) -> Response {
+    let methods = door.methods(request);
+    let response = Response::options(request, methods);
+    let response = match door.form {
+        Form::Json => response.header("Accept-Post", "application/json"),
+        _ => response.header("Accept-Post", "application/sdp"),
+    };
+    if methods.contains("PATCH") { response.header("Accept-Patch", FRAG_TYPE) } else { response }
+}
+
+/// The answer to a request at a door that is no call.
+pub fn wrong(door: Door, error: &CallError) -> Response {
+    if door.form == Form::Json {
+        return json_failure(error);
+    }
+    match error {
+        CallError::Method(allow) => Response::method_not_allowed(allow),
+        CallError::MediaType(wanted) => {
+            let response = Response::text(Status::UNSUPPORTED_MEDIA_TYPE, error).cors();
+            match *wanted {
+                FRAG_TYPE => response.header("Accept-Patch", wanted),
+                _ => response.header("Accept-Post", wanted),
+            }
+        }
+        CallError::NoSession => Response::text(Status::NOT_FOUND, error).cors(),
+        CallError::Path(_) | CallError::Key(_) | CallError::Body(_) => {
+            Response::text(Status::BAD_REQUEST, error).cors()
+        }
+    }
+}
+
+fn refusal(door: Door, refused: &Refused) -> Response {
+    if door.form == Form::Json {
+        return json_failure(refused);
+    }
+    let response = Response::text(refused.status(), refused).cors();
+    match refused.status() {
+        Status::UNAVAILABLE => response.header("Retry-After", "5"),
+        Status::UNAUTHORIZED => response.header("WWW-Authenticate", "Bearer"),
+        _ => response,
+    }
+}
+
+/// SRS's way: status 200, and a code that is not 0.
+fn json_failure(why: &dyn std::fmt::Display) -> Response {
+    let body = serde_json::json!({ "code": 400, "message": why.to_string() });
+    Response::json(Status::OK, body.to_string()).cors()
+}
+
+impl WebRtc {
+    /// Begins a session.
+    async fn begin(
+        &self,
+        context: &Rc<Context>,
+        call: &Call,
+        sdp: &str,
+        peer: SocketAddr,
+    ) -> Result<Begun, Refused> {
+        let offer = Offer::parse(sdp)?;
+        let side = call.door.side;
+        let ask = Ask {
+            action: if side == Side::Publish { Action::Publish } else { Action::Play },
+            key: call.key.clone(),
+            protocol: side.protocol(),
+            token: call.token.clone(),
+            query: call.query.clone(),
+            peer,
+        };
+        (context.gate)(ask).await?;
+        if self.sessions() >= self.options.sessions_max {
+            return Err(Refused::TooMany(self.options.sessions_max));
+        }
+        let ticket = context.admission.admit(peer.ip())?;
+        let stream = context.shard.obtain(&call.key);
+        let order = self.order(call, &stream.scene());
+        let chosen = choose(&offer, side, &order)?;
+        let index = context.shard.id().index();
+        let locals = self.options.published.candidates(&call.candidates, index, self.udp.local_addr().port());
+        let creds = credentials(index);
+        let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
+        let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
+        let answer = offer.complete(&answer, &chosen);
+        let id = ConnId::random();
+        let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
+        let terms = Terms { offer, chosen };
+        let role = match side {
+            Side::Publish => {
+                let publisher = stream.publish(party)?;
+                let ingest =
+                    Ingest::new(publisher, &terms.offer, &terms.chosen).map_err(|_| Refused::Evicted)?;
+                Role::Publish(Box::new(ingest))
+            }
+            Side::Play => {
+                let (slot, kick) = (self.table.borrow().vacant(), Rc::clone(&self.kick));
+                let keeps = self.options.keeps_bframes;
+                Role::Play(Box::new(Viewer::new(stream, &terms.offer, &terms.chosen, keeps, slot, kick)))
+            }
+        };
+        let names = Names {
+            id: secret(32, b"0123456789abcdef"),
+            peer_ufrag: terms.offer.credentials().map(|(ufrag, _)| ufrag.to_owned()).unwrap_or_default(),
+            etag: etag(&creds.ufrag),
+            ufrag: creds.ufrag,
+        };
+        let entry = context.connections.enter(id, peer, Some(ticket));
+        tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
+            if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
+        let connect = self.options.connect_timeout;
+        let begun = Begun { answer, names: names.clone() };
+        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, entry, locals, connect));
+        Ok(begun)
+    }
+
+    /// The codecs that a session may have, the best first.
+    fn order(&self, call: &Call, scene: &shards::stream::Scene) -> Vec<Codec> {
+        let mut order: Vec<Codec> = self.options.codecs.iter().filter_map(|name| codec_named(name)).collect();
+        if call.door.side == Side::Play {
+            let main = [TrackId::VIDEO, TrackId::AUDIO];
+            let tracks: Vec<Codec> =
+                main.iter().filter_map(|id| scene.track(*id)).map(|track| track.codec).collect();
+            // A stream that nobody publishes yet may become anything.
+            return if tracks.is_empty() { order } else { tracks };
+        }
+        if let Some(wanted) = call.codec.as_deref().and_then(codec_named)
+            && let Some(at) = order.iter().position(|codec| *codec == wanted)
+        {
+            order.swap(0, at);
+        }
+        order
+    }
+
+    /// A str0m machine that knows what was chosen and nothing else.
+    fn machine(
+        &self,
+        offer: &Offer,
+        chosen: &[Option<Chosen>],
+        locals: &[SocketAddr],
+        creds: &IceCreds,
+    ) -> Rtc {
+        let mut config = Rtc::builder()
+            // Two lite agents would wait for each other for ever.
+            .set_ice_lite(!offer.is_ice_lite())
+            .set_dtls_cert(self.options.certificate.clone())
+            .set_local_ice_credentials(creds.clone())
+            .clear_codecs();
+        let mut known: Vec<u8> = Vec::new();
+        for codec in chosen.iter().flatten().map(|chosen| &chosen.codec) {
+            let words = codec_of(codec).and_then(str0m_codec).zip(Frequency::new(codec.clock));
+            let Some((name, clock)) = words.filter(|_| !known.contains(&codec.pt)) else { continue };
+            known.push(codec.pt);
+            config.codec_config().add_config(
+                Pt::from(codec.pt),
+                codec.rtx.map(Pt::from),
+                name,
+                clock,
+                (codec.channels > 1).then_some(codec.channels),
+                FormatParams::parse_line(&codec.format),
+            );
+        }
+        let mut rtc = config.build(Instant::now());
+        for candidate in locals.iter().filter_map(|local| Candidate::host(*local, Protocol::Udp).ok()) {
+            rtc.add_local_candidate(candidate);
+        }
+        rtc
+    }
+
+    /// 201 (§4.2), or SRS's JSON.
+    fn created(&self, call: &Call, begun: &Begun) -> Response {
+        let Begun { answer, names } = begun;
+        let both = format!("{}:{}", names.ufrag, names.peer_ufrag);
+        if call.door.form == Form::Json {
+            let body = serde_json::json!({
+                "code": 0,
+                "server": "shardcast",
+                "service": "shardcast",
+                "pid": std::process::id().to_string(),
+                "sdp": answer,
+                "sessionid": both,
+            });
+            return Response::json(Status::OK, body.to_string()).cors();
+        }
+        let mut response = Response::new(Status::CREATED)
+            .body("application/sdp", answer.clone())
+            .header("Location", &call.location(&names.id, &both))
+            .header("ETag", &names.etag)
+            .header("Accept-Patch", FRAG_TYPE)
+            .cors();
+        for server in &self.options.ice_servers {
+            response = response.header("Link", &link(server));
+        }
+        response
+    }
+
+    /// Candidates that come later, or an ICE restart (§4.3).
+    fn patch(&self, call: &Call, id: &str, if_match: Option<&str>, frag: &str) -> Result<Response, Refused> {
+        let mut table = self.table.borrow_mut();
+        let slot = table.of_id(id).ok_or(Refused::NoSession)?;
+        let session = table.get(slot).filter(|session| is_called(session, call)).ok_or(Refused::NoSession)?;
+        let tag = if_match.ok_or(Refused::NoIfMatch)?;
+        let is_any = tag == "*";
+        if !is_any && !tag.split(',').any(|tag| tag.trim() == session.names.etag) {
+            return Err(Refused::IfMatch);
+        }
+        let frag = Frag::parse(frag).ok_or(Refused::NoFrag)?;
+        let is_new = frag.credentials.as_ref().is_some_and(|(ufrag, _)| *ufrag != session.names.peer_ufrag);
+        if let Some((ufrag, pwd)) = frag.credentials.as_ref().filter(|_| is_new) {
+            if !is_any {
+                return Err(Refused::WrongFrag);
+            }
+            let clean = session.terms.offer.distil(&session.terms.chosen, Some((ufrag, pwd)));
+            let answer = accept(&mut session.rtc, &clean)?;
+            session.names.peer_ufrag.clone_from(ufrag);
+            let creds = session.rtc.direct_api().local_ice_credentials();
+            session.names.etag = etag(&creds.ufrag);
+            let response = Response::new(Status::OK)
+                .body(FRAG_TYPE, restarted(&creds, &answer))
+                .header("ETag", &session.names.etag);
+            table.rename(slot, creds.ufrag);
+            return Ok(response);
+        }
+        // A lite agent answers checks from wherever they come; candidates are noted all the same, as checks they imply.
+        for candidate in &frag.candidates {
+            if let Ok(candidate) = Candidate::from_sdp_string(candidate) {
+                session.rtc.add_remote_candidate(candidate);
+            }
+        }
+        drop(table);
+        self.kick.ready(slot);
+        Ok(Response::new(Status::NO_CONTENT))
+    }
+
+    /// The end of a session (§4.2).
+    fn delete(&self, call: &Call, id: &str, also: Option<&str>) -> Result<(), Refused> {
+        let mut table = self.table.borrow_mut();
+        let slot = table.of_id(id).ok_or(Refused::NoSession)?;
+        let session = table.get(slot).filter(|session| is_called(session, call)).ok_or(Refused::NoSession)?;
+        let both = format!("{}:{}", session.names.ufrag, session.names.peer_ufrag);
+        if also.is_some_and(|also| also != both) {
+            return Err(Refused::NoSession);
+        }
+        drop(table);
+        self.dismiss(slot, "its client deleted it");
+        Ok(())
+    }
+}
+
+/// Whether a call names the session that it found by its id. SRS's form has one address for both sides.
+fn is_called(session: &Session, call: &Call) -> bool {
+    session.key == call.key && (call.door.form == Form::Srs || session.side() == call.door.side)
+}
+
+/// Lets str0m answer an offer.
+fn accept(rtc: &mut Rtc, offer: &str) -> Result<String, Refused> {
+    let wrong = |error: &dyn std::fmt::Display| Refused::Answer(error.to_string());
+    let offer = SdpOffer::from_sdp_string(offer).map_err(|error| wrong(&error))?;
+    let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| wrong(&error))?;
+    Ok(answer.to_sdp_string())
+}
+
+/// The fragment that tells of a restarted ICE session (§4.3.3): credentials and candidates.
+fn restarted(creds: &IceCreds, answer: &str) -> String {
+    let mut frag = format!("a=ice-lite\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", creds.ufrag, creds.pass);
+    let media =
+        answer.lines().filter(|line| ["m=", "a=mid:", "a=candidate:"].iter().any(|p| line.starts_with(p)));
+    let mut sections = 0;
+    for line in media {
+        sections += usize::from(line.starts_with("m="));
+        // All are bundled into the first.
+        if sections > 1 {
+            break;
+        }
+        frag.push_str(line.trim_end());
+        frag.push_str("\r\n");
+    }
+    frag.push_str("a=end-of-candidates\r\n");
+    frag
+}
+
+fn str0m_codec(codec: Codec) -> Option<str0m::format::Codec> {
+    use str0m::format::Codec as Other;
+    Some(match codec {
+        Codec::H264 => Other::H264,
+        Codec::H265 => Other::H265,
+        Codec::Vp8 => Other::Vp8,
+        Codec::Vp9 => Other::Vp9,
+        Codec::Av1 => Other::Av1,
+        Codec::Opus => Other::Opus,
+        Codec::PcmU => Other::PCMU,
+        Codec::PcmA => Other::PCMA,
+        _ => return None,
+    })
+}
+
+fn described(chosen: &[Option<Chosen>]) -> String {
+    let names: Vec<String> = chosen.iter().flatten().map(|chosen| chosen.codec.name.to_uppercase()).collect();
+    names.join(", ")
+}
+
+/// `turn:host user password` as a Link header (§4.6).
+fn link(server: &str) -> String {
+    let mut words = server.split_ascii_whitespace();
+    let url = words.next().unwrap_or_default();
+    match (words.next(), words.next()) {
+        (Some(user), Some(password)) => format!(
+            "<{url}>; rel=\"ice-server\"; username=\"{user}\"; credential=\"{password}\"; credential-type=\"password\""
+        ),
+        _ => format!("<{url}>; rel=\"ice-server\""),
+    }
+}
+
+/// The entity tag of the ICE session whose own name this is.
+fn etag(ufrag: &str) -> String {
+    format!("\"{ufrag}\"")
+}
+
+/// This side's ICE name and password (RFC 8445 §5.3 asks for 24 and 128 random bits). The name begins with the shard's
+/// number, so that whoever reads it off a packet knows where the packet belongs.
+fn credentials(shard: usize) -> IceCreds {
+    const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    IceCreds { ufrag: format!("{shard:02x}{}", secret(10, ICE_CHARS)), pass: secret(32, ICE_CHARS) }
+}
+
+/// `len` characters that nobody can guess. `alphabet` has 16 or 64, so that each is as likely.
+fn secret(len: usize, alphabet: &[u8]) -> String {
+    let mut bytes = vec![0; len];
+    // The system's generator does not fail once it is seeded, which it is before any process runs.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        bytes.fill_with(|| fastrand::u8(..));
+    }
+    bytes
+        .iter()
+        .filter_map(|byte| alphabet.get(usize::from(*byte) % alphabet.len()))
+        .map(|byte| char::from(*byte))
+        .collect()
+}

@@ -1,0 +1,155 @@
+//! WebRTC with a real browser: headless Chromium publishes its built-in camera and microphone by WHIP, and plays what
+//! ffmpeg publishes by RTMP.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    SOON, Server,
+    browser::Browser,
+    tools::{FFMPEG5, Tool},
+    until, within,
+};
+
+/// Publishes the camera and perhaps the microphone; `codec`, if any, is the only one offered for pictures.
+fn publish(browser: &Browser, url: &str, audio: bool, codec: Option<&str>) -> Value {
+    browser.run_async(&format!(
+        "const stream = await navigator.mediaDevices.getUserMedia({{audio: {audio}, video: {{width: 640, height: 480}}}});
+         const pc = window.pc = new RTCPeerConnection();
+         const codec = {codec};
+         for (const track of stream.getTracks()) {{
+             const line = pc.addTransceiver(track, {{direction: 'sendonly', streams: [stream]}});
+             if (codec && track.kind === 'video') {{
+                 const all = RTCRtpSender.getCapabilities('video').codecs;
+                 line.setCodecPreferences(all.filter(c => c.mimeType.toLowerCase() === 'video/' + codec));
+             }}
+         }}
+         await pc.setLocalDescription(await pc.createOffer());
+         const answer = await fetch('{url}', {{method: 'POST', headers: {{'Content-Type': 'application/sdp'}},
+             body: pc.localDescription.sdp}});
+         const text = await answer.text();
+         if (answer.status === 201) await pc.setRemoteDescription({{type: 'answer', sdp: text}});
+         return {{status: answer.status, location: answer.headers.get('location'), text}};",
+        codec = json!(codec)
+    ))
+}
+
+/// Plays; what it sees is in `window.pc` and `window.video`.
+fn play(browser: &Browser, url: &str) -> Value {
+    browser.run_async(&format!(
+        "const pc = window.pc = new RTCPeerConnection();
+         pc.addTransceiver('video', {{direction: 'recvonly'}});
+         pc.addTransceiver('audio', {{direction: 'recvonly'}});
+         const video = window.video = document.createElement('video');
+         video.autoplay = true; video.muted = false; document.body.append(video);
+         const media = new MediaStream(); video.srcObject = media;
+         pc.ontrack = event => media.addTrack(event.track);
+         await pc.setLocalDescription(await pc.createOffer());
+         window.asked = performance.now();
+         const answer = await fetch('{url}', {{method: 'POST', headers: {{'Content-Type': 'application/sdp'}},
+             body: pc.localDescription.sdp}});
+         const text = await answer.text();
+         if (answer.status === 201) await pc.setRemoteDescription({{type: 'answer', sdp: text}});
+         video.requestVideoFrameCallback(now => window.first = now - window.asked);
+         return {{status: answer.status, location: answer.headers.get('location'), text}};"
+    ))
+}
+
+/// What the page receives or sends.
+fn stats(browser: &Browser) -> Value {
+    browser.run_async(
+        "const found = {state: pc.connectionState, first: window.first ?? null};
+         (await pc.getStats()).forEach(report => {
+             if (report.type === 'inbound-rtp' || report.type === 'outbound-rtp') found[report.kind] = report;
+         });
+         return found;",
+    )
+}
+
+/// Waits for a sentence of the log.
+fn log_says(server: &Server, what: &str) {
+    within(SOON, || server.log().contains(what).then_some(()))
+        .unwrap_or_else(|| panic!("the log never says {what:?}:\n{}", server.log()));
+}
+
+#[test]
+fn chromium_publishes_by_whip_and_ffmpeg_plays_by_every_other_protocol() {
+    let server = Server::start();
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", server.http()));
+    let answer = publish(&browser, "/whip/live/cam", false, None);
+    assert_eq!(answer["status"], 201, "{answer}");
+    log_says(&server, "the connection is up");
+    for url in
+        [format!("rtmp://{}/live/cam", server.rtmp()), format!("http://{}/live/cam.flv", server.http())]
+    {
+        // With the stream's own times: at its guess of a frame rate ffmpeg would complain of itself.
+        let args = [
+            "-v",
+            "error",
+            "-i",
+            &url,
+            "-t",
+            "5",
+            "-fps_mode",
+            "passthrough",
+            "-enc_time_base",
+            "1:1000",
+            "-f",
+            "null",
+            "-",
+        ];
+        let played = Tool::start(FFMPEG5, args).succeed(Duration::from_secs(40));
+        let told = played.stderr;
+        assert!(told.is_empty(), "{url}: {told}");
+    }
+    let location = answer["location"].as_str().expect("a location").to_owned();
+    let status =
+        browser.run_async(&format!("return (await fetch('{location}', {{method: 'DELETE'}})).status"));
+    assert_eq!(status, 200);
+    log_says(&server, "its client deleted it");
+    until("the page's connection is closed", || {
+        (stats(&browser)["state"] == "closed"
+            || stats(&browser)["state"] == "failed"
+            || stats(&browser)["state"] == "disconnected")
+            .then_some(())
+    });
+}
+
+#[test]
+fn chromium_plays_by_whep_what_ffmpeg_publishes_by_rtmp() {
+    let server = Server::start();
+    let url = format!("rtmp://{}/live/cam", server.rtmp());
+    let args = [
+        "-v",
+        "error",
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=640x360:rate=30",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+        "-g",
+        "60",
+        "-f",
+        "flv",
+        &url,
+    ];
+    let _publisher = Tool::start(FFMPEG5, args);
+    log_says(&server, "publishes by RTMP");
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", server.http()));
+    let answer = play(&browser, "/whep/live/cam");
+    assert_eq!(answer["status"], 201, "{answer}");
+    let seen = until("two seconds of pictures", || {
+        let seen = stats(&browser);
+        (seen["video"]["framesDecoded"].as_u64()? > 60).then_some(seen)
+    });
+    eprintln!("first picture {} ms after the POST; {}", seen["first"], seen["video"]);
+}
