@@ -9,4 +9,5 @@ pub mod listener;
 pub mod seldom;
 pub mod socket;
 pub mod tls;
+pub mod trains;
 pub mod udp;

@@ -8,11 +8,13 @@ use std::{
     cell::RefCell,
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr, UdpSocket},
-    os::fd::{FromRawFd, IntoRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd},
 };
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
+
+use super::trains::{self, Train, Way};
 
 /// Room for what one receive gives for one sender: the kernel joins up to this much (GRO).
 const DATAGRAM_ROOM: usize = 64 * 1024;
@@ -127,6 +129,15 @@ impl Udp {
             src_ip: route.local.map(|ip| self.outward((ip, 0).into()).ip()),
         };
         self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    /// Sends trains that lie one behind the other in `contents`, in as few calls as can be; how many left.
+    ///
+    /// # Errors
+    /// What the system says when none left: `WouldBlock` when the kernel's buffer is full.
+    pub fn send_trains(&self, way: &Way, contents: &[u8], trains: &[Train]) -> io::Result<usize> {
+        let from = way.from.map(|ip| self.outward((ip, 0).into()).ip());
+        trains::send(self.socket.as_fd(), &Way { to: self.outward(way.to), from }, contents, trains)
     }
 
     /// The most datagrams that one [`send`](Self::send) takes.

@@ -5,5 +5,6 @@ pub mod amf3;
 pub mod flv;
 pub mod http;
 pub mod rtmp;
+pub mod rtp;
 pub mod whip;
 pub mod ws;

@@ -9,6 +9,7 @@ pub mod flv;
 mod http;
 mod ingest;
 pub mod rtmp;
+pub mod rtp;
 pub mod webrtc;
 
 use std::{

@@ -1,230 +1,218 @@
-//! From a stream to one WebRTC viewer, frame by frame: each frame is packetised for each viewer.
+//! From a stream to one WebRTC viewer: what was negotiated, handed to the stream's RTP rendition.
 //!
-//! A rendition whose batches are frames in a form of our own ([`FrameMux`]); a sink that gathers them for the session
-//! ([`Inbox`]), since a walk over viewers must not run a session; and a [`Viewer`] that hands them to str0m.
+//! str0m keeps ICE, DTLS and SDP; media and its control packets are ours in both directions ([`rtp`](crate::sessions::rtp)), with the keys
+//! of the same handshake. Invariant: nothing that str0m seals with those keys leaves (see `Session::drain`), or one key would
+//! serve two counters.
 
 use std::{
     cell::RefCell,
-    io::{self, IoSlice},
-    rc::Rc,
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
 use shards::{
-    media::{Codec, Frame, FrameKind, Timestamp, Track, TrackKind},
-    stream::{Leave, Mux, RenditionKind, Scene, Sink, Stream, Subscriber},
+    media::StreamKey,
+    stream::{Leave, Stream, Subscriber},
 };
-use str0m::{
-    Rtc,
-    media::{Frequency, MediaTime, Mid, Pt},
-};
+use str0m::{Rtc, media::Mid, rtp::Extension};
 
 use super::{
     kick::Kick,
     negotiate::{codec_of, kind_of},
 };
 use crate::{
-    codecs::{h264, h265, nal},
+    net::{
+        trains::{Train, Way},
+        udp::{Route, Udp},
+    },
     protocols::whip::{Chosen, Offer},
+    sessions::rtp::{
+        self, LineOptions, MuxOptions, RENDITION, RtpMux, Shared, ViewerStats, Wire, keys::Keys,
+    },
 };
 
-/// The rendition's name.
-const RENDITION: RenditionKind = "webrtc-frames";
+/// The longest control packet that is looked at: a datagram of any sane network.
+const CONTROL_MAX: usize = 2_048;
 
-/// The head of a frame in a batch: kind and codec, flags, presentation time in microseconds, bytes that follow.
-const HEAD: usize = 1 + 1 + 8 + 4;
-
-/// Frames of the main tracks, pictures as Annex B with their parameter sets before each keyframe.
-struct FrameMux {
-    keeps_bframes: bool,
-    /// The newest picture that was shown.
-    shown: Timestamp,
-}
-
-/// Codecs that WebRTC carries, by the number they have in a batch.
-const CODECS: [Codec; 8] =
-    [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus, Codec::PcmU, Codec::PcmA];
-
-impl Mux for FrameMux {
-    fn preamble(&mut self, _: &Scene) -> Bytes {
-        Bytes::new()
-    }
-
-    fn headers(&mut self, _: &Scene, _: Timestamp) -> Bytes {
-        Bytes::new()
-    }
-
-    fn begin(&mut self, _: &mut BytesMut) {}
-
-    fn track(&mut self, _: &Track, _: Timestamp, _: &mut BytesMut) {}
-
-    fn metadata(&mut self, _: &Scene, _: Timestamp, _: &mut BytesMut) {}
-
-    fn frame(&mut self, track: &Track, frame: &Frame, out: &mut BytesMut) {
-        let Some(codec) = CODECS.iter().position(|codec| *codec == track.codec) else { return };
-        if !track.id.is_main() {
-            return;
-        }
-        let shown = frame.pts();
-        if frame.is_video() {
-            let is_reordered = shown < self.shown;
-            if is_reordered && !self.keeps_bframes && frame.kind == FrameKind::Disposable {
-                return;
-            }
-            self.shown = self.shown.max(shown);
-        }
-        let head = out.len();
-        out.put_u8(codec as u8);
-        out.put_u8(u8::from(frame.kind == FrameKind::Key));
-        out.put_i64(shown.micros());
-        out.put_u32(0);
-        match track.codec {
-            Codec::H264 | Codec::H265 => {
-                if frame.kind == FrameKind::Key {
-                    put_sets(track, out);
-                }
-                nal::put_annex_b(&frame.payload, out);
-            }
-            _ => out.put_slice(&frame.payload),
-        }
-        let len = u32::try_from(out.len() - head - HEAD).unwrap_or(u32::MAX);
-        if let Some(place) = out.get_mut(head + HEAD - 4..head + HEAD) {
-            place.copy_from_slice(&len.to_be_bytes());
-        }
-    }
-
-    fn seal(&mut self, out: &mut BytesMut) -> Bytes {
-        out.split().freeze()
+impl Wire for Udp {
+    fn send(&self, way: &Way, contents: &[u8], trains: &[Train]) -> io::Result<usize> {
+        self.send_trains(way, contents, trains)
     }
 }
 
-fn put_sets(track: &Track, out: &mut BytesMut) {
-    let mut put = |set: &[u8]| {
-        out.put_slice(&[0, 0, 0, 1]);
-        out.put_slice(set);
-    };
-    if track.codec == Codec::H264 {
-        let config = h264::parse_config(&track.config);
-        config.iter().flat_map(|config| config.sps.iter().chain(&config.pps)).for_each(|set| put(set));
-    } else if let Some(config) = h265::parse_config(&track.config) {
-        config.units.iter().for_each(|set| put(set));
-    }
-}
-
-/// What the stream's walk has given to a viewer and the session has not sent yet.
-struct Inbox {
-    waiting: RefCell<BytesMut>,
-    slot: usize,
+/// What viewers of a shard have in common: its socket, and what each stream's share.
+pub struct Outlet {
+    udp: Rc<Udp>,
     kick: Rc<Kick>,
+    options: MuxOptions,
+    streams: RefCell<HashMap<StreamKey, Weak<Shared>>>,
 }
 
-impl Sink for Inbox {
-    fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut waiting = self.waiting.borrow_mut();
-        slices.iter().for_each(|slice| waiting.put_slice(slice));
-        self.kick.ready(self.slot);
-        Ok(slices.iter().map(|slice| slice.len()).sum())
+impl Outlet {
+    /// For the viewers of one shard.
+    pub fn new(udp: Rc<Udp>, kick: Rc<Kick>, options: MuxOptions) -> Rc<Self> {
+        Rc::new(Self { udp, kick, options, streams: RefCell::default() })
     }
 
-    fn poll_send(&self, _: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.try_send(&[IoSlice::new(head)]))
+    /// What the viewers of `key` share: as long as there are any, the same.
+    fn shared(&self, key: &StreamKey) -> Rc<Shared> {
+        let mut streams = self.streams.borrow_mut();
+        if let Some(shared) = streams.get(key).and_then(Weak::upgrade) {
+            return shared;
+        }
+        streams.retain(|_, shared| shared.strong_count() > 0);
+        let shared = Shared::new(self.options);
+        streams.insert(key.clone(), Rc::downgrade(&shared));
+        shared
     }
-}
-
-/// A section that carries a track to the viewer.
-struct Line {
-    kind: TrackKind,
-    codec: Codec,
-    mid: Mid,
-    pt: Pt,
-    clock: Frequency,
 }
 
 /// See the module.
 pub struct Viewer {
     stream: Rc<Stream>,
-    subscriber: Option<Subscriber>,
-    inbox: Rc<Inbox>,
-    lines: Vec<Line>,
-    keeps_bframes: bool,
-    frames: u64,
+    outlet: Rc<Outlet>,
+    slot: usize,
+    lines: Vec<(Mid, LineOptions)>,
+    name: String,
+    keys: Option<Keys>,
+    is_connected: bool,
+    flowing: Option<(Rc<rtp::Viewer>, Subscriber)>,
 }
 
 impl Viewer {
-    /// For `stream`, and what was chosen of the viewer's offer. `slot` is the session's place, `kick` how to wake it.
+    /// For `stream`, and what was chosen of the viewer's offer, which `rtc` has answered. `slot` is the session's place.
     pub fn new(
         stream: Rc<Stream>,
+        outlet: Rc<Outlet>,
         offer: &Offer,
         chosen: &[Option<Chosen>],
-        keeps_bframes: bool,
+        rtc: &mut Rtc,
         slot: usize,
-        kick: Rc<Kick>,
     ) -> Self {
         let lines = offer.media().iter().zip(chosen).filter_map(|(media, chosen)| {
             let codec = &chosen.as_ref()?.codec;
-            Some(Line {
-                kind: kind_of(media)?,
+            kind_of(media)?;
+            let mid = Mid::from(media.mid.as_str());
+            let numbers = rtc.media(mid)?.remote_extmap();
+            let number = |extension| numbers.id_of(extension);
+            let (transport, playout_delay, named) = (
+                number(Extension::TransportSequenceNumber),
+                number(Extension::PlayoutDelay),
+                number(Extension::RtpMid),
+            );
+            let mut api = rtc.direct_api();
+            let sent = api.stream_tx_by_mid(mid, None)?;
+            let options = LineOptions {
                 codec: codec_of(codec)?,
-                mid: Mid::from(media.mid.as_str()),
-                pt: Pt::from(codec.pt),
-                clock: Frequency::new(codec.clock)?,
-            })
+                payload_type: codec.pt,
+                ssrc: *sent.ssrc(),
+                rtx: codec.rtx.zip(sent.rtx().map(|ssrc| *ssrc)),
+                mid: named.map(|number| (number, media.mid.clone())),
+                transport,
+                playout_delay,
+            };
+            Some((mid, options))
         });
-        let inbox = Rc::new(Inbox { waiting: RefCell::default(), slot, kick });
-        Self { lines: lines.collect(), stream, subscriber: None, inbox, keeps_bframes, frames: 0 }
+        let lines: Vec<_> = lines.collect();
+        let name = lines.first().and_then(|(mid, _)| rtc.media(*mid)).map(|media| media.cname().to_owned());
+        let name = name.unwrap_or_default();
+        Self { stream, outlet, slot, lines, name, keys: None, is_connected: false, flowing: None }
     }
 
-    /// The stream.
-    pub fn stream(&self) -> &Rc<Stream> {
-        &self.stream
+    /// What has been sent so far, and what the viewer says of it.
+    pub fn stats(&self) -> ViewerStats {
+        self.flowing.as_ref().map(|(viewer, _)| viewer.stats()).unwrap_or_default()
     }
 
-    /// Frames sent so far.
-    pub fn frames(&self) -> u64 {
-        self.frames
+    /// The handshake has come to keys.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = Some(keys);
     }
 
-    /// The connection is up: media may flow.
-    pub fn start(&mut self) {
-        let keeps_bframes = self.keeps_bframes;
-        let mux = || Box::new(FrameMux { keeps_bframes, shown: Timestamp::ZERO }) as _;
-        self.subscriber = Some(self.stream.subscribe(RENDITION, mux, Rc::clone(&self.inbox) as _));
+    /// The connection is up.
+    pub fn connected(&mut self) {
+        self.is_connected = true;
+    }
+
+    /// Lets media flow along `route` as soon as there are a connection and keys. `false`: that failed for good.
+    pub fn start(&mut self, route: Option<Route>, now: Instant) -> bool {
+        if self.flowing.is_some() || !self.is_connected {
+            return true;
+        }
+        let (Some(keys), Some(route)) = (self.keys.take(), route) else { return true };
+        let shared = self.outlet.shared(self.stream.key());
+        let (kick, slot) = (Rc::clone(&self.outlet.kick), self.slot);
+        let lines: Vec<LineOptions> = self.lines.iter().map(|(_, line)| line.clone()).collect();
+        let terms = rtp::Terms { keys: &keys, lines: &lines, name: &self.name };
+        let wire = Rc::clone(&self.outlet.udp) as Rc<dyn Wire>;
+        let Ok(viewer) = rtp::Viewer::new(
+            wire,
+            Rc::clone(&shared),
+            &terms,
+            || fastrand::u32(..),
+            move || kick.ready(slot),
+            now,
+        ) else {
+            return false;
+        };
+        viewer.set_way(way(route));
+        let mux = || Box::new(RtpMux::new(shared)) as _;
+        let subscriber = self.stream.subscribe(RENDITION, mux, Rc::clone(&viewer) as _);
+        self.flowing = Some((viewer, subscriber));
+        true
+    }
+
+    /// A control packet came. Whether it was truly the viewer's; from there it wants to be sent to.
+    pub fn hear(&mut self, route: Route, datagram: &[u8], now: Instant) -> bool {
+        let Some((viewer, _)) = &self.flowing else { return false };
+        let mut room = [0; CONTROL_MAX];
+        let Some(packet) = room.get_mut(..datagram.len()) else { return false };
+        packet.copy_from_slice(datagram);
+        let Some(wishes) = viewer.on_rtcp(packet, now) else { return false };
+        viewer.set_way(way(route));
+        if wishes.key {
+            self.stream.request_key();
+        }
+        true
+    }
+
+    /// Time passes: reports that are due leave, and what waited for its time.
+    pub fn on_time(&mut self, now: Instant) {
+        if let Some((viewer, _)) = &self.flowing
+            && now >= viewer.deadline()
+        {
+            viewer.on_time(now);
+            let _ = self.leave();
+        }
+    }
+
+    /// When to call [`on_time`](Self::on_time) next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.flowing.as_ref().map(|(viewer, _)| viewer.deadline())
     }
 
     /// Why the viewer is to go, if it is.
     pub fn leave(&self) -> Option<Leave> {
-        let subscriber = self.subscriber.as_ref()?;
+        let (_, subscriber) = self.flowing.as_ref()?;
         match subscriber.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(leave) => Some(leave),
             Poll::Pending => None,
         }
     }
 
-    /// The next frame that waits goes to str0m; `false` when none waits. Each must be polled out before the next.
-    pub fn send_next(&mut self, rtc: &mut Rtc, now: Instant) -> bool {
-        let mut waiting = self.inbox.waiting.borrow_mut();
-        if waiting.len() < HEAD {
-            return false;
+    /// Says that its sources leave.
+    pub fn goodbye(&self) {
+        if let Some((viewer, _)) = &self.flowing {
+            viewer.goodbye();
         }
-        let (codec, _key) = (waiting.get_u8(), waiting.get_u8());
-        let (micros, len) = (waiting.get_i64(), waiting.get_u32() as usize);
-        let len = len.min(waiting.len());
-        let payload = waiting.split_to(len);
-        let line = CODECS.get(usize::from(codec)).and_then(|codec| {
-            self.lines.iter().find(|line| line.codec == *codec && line.kind == codec.kind())
-        });
-        if let Some(line) = line
-            && let Some(writer) = rtc.writer(line.mid)
-        {
-            let ticks = Timestamp::from_micros(micros).to_ticks(line.clock.get());
-            let time = MediaTime::new(u64::try_from(ticks).unwrap_or_default(), line.clock);
-            match writer.write(line.pt, now, time, &payload[..]) {
-                Ok(()) => self.frames += 1,
-                Err(error) => tracing::debug!(stream = %self.stream.key(), "a frame was not sent: {error}"),
-            }
-        }
-        true
     }
+}
+
+fn way(route: Route) -> Way {
+    let Route { peer, local } = route;
+    Way { to: SocketAddr::new(peer.ip(), peer.port()), from: local }
 }

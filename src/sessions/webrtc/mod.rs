@@ -26,6 +26,7 @@ use std::{
 };
 
 pub use candidates::Published;
+use egress::Outlet;
 use futures_lite::FutureExt;
 use glommio::timer;
 use kick::Kick;
@@ -36,6 +37,7 @@ use table::Table;
 use crate::{
     net::{seldom::Seldom, udp::Udp},
     protocols::whip::stun,
+    sessions::rtp::MuxOptions,
 };
 
 /// What WebRTC needs of the configuration.
@@ -71,7 +73,8 @@ const BREATH: Duration = Duration::from_millis(1);
 /// See the module.
 pub struct WebRtc {
     options: WebRtcOptions,
-    udp: Udp,
+    udp: Rc<Udp>,
+    outlet: Rc<Outlet>,
     table: RefCell<Table>,
     kick: Rc<Kick>,
     waker: RefCell<Waker>,
@@ -89,11 +92,14 @@ impl WebRtc {
         let port = u16::try_from(usize::from(options.address.port()) + index)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "there is no such port"))?;
         let udp = Udp::bind((options.address.ip(), port).into(), options.socket_buffer)?;
+        let (udp, kick) = (Rc::new(udp), Rc::<Kick>::default());
+        let mux = MuxOptions { keeps_bframes: options.keeps_bframes, ..MuxOptions::default() };
         let webrtc = Rc::new(Self {
             options,
+            outlet: Outlet::new(Rc::clone(&udp), Rc::clone(&kick), mux),
             udp,
             table: RefCell::default(),
-            kick: Rc::default(),
+            kick,
             waker: RefCell::new(Waker::noop().clone()),
             serving: Cell::default(),
             strays: Seldom::default(),

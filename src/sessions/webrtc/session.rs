@@ -23,6 +23,7 @@ use crate::{
         udp::{Route, Udp},
     },
     protocols::whip::{Chosen, Offer, Side},
+    sessions::rtp::keys,
 };
 
 /// What a session does for its peer.
@@ -64,6 +65,14 @@ pub struct Surroundings<'a> {
     pub timeout: Duration,
 }
 
+/// What DTLS records begin with (RFC 7983 §7).
+const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
+
+/// Whether a datagram is RTP or RTCP (RFC 7983 §7).
+fn is_media(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| (128..=191).contains(first))
+}
+
 /// See the module.
 pub struct Session {
     /// How it is found.
@@ -88,6 +97,8 @@ pub struct Session {
     /// Until when the connection must be up; `None` once it is.
     connect_until: Option<Instant>,
     ended: Option<String>,
+    /// Where DTLS goes: the pair of addresses that ICE has chosen.
+    secured: Option<SocketAddr>,
 }
 
 impl Session {
@@ -119,6 +130,7 @@ impl Session {
             heard: now,
             connect_until: Some(now + connect_within),
             ended: None,
+            secured: None,
         }
     }
 
@@ -165,6 +177,16 @@ impl Session {
             }
             self.local = route.local;
         }
+        if let Role::Play(viewer) = &mut self.role
+            && is_media(datagram)
+        {
+            // Media and its control packets never reach a viewer's str0m.
+            if viewer.hear(route, datagram, now) {
+                self.heard = now;
+                self.local = route.local;
+            }
+            return false;
+        }
         self.heard = now;
         self.feed(now, input, around);
         is_stun
@@ -191,12 +213,15 @@ impl Session {
                 ingest.ask_for_key(&mut self.rtc, now, around.waker);
                 self.drain(now, around);
             }
-            Role::Play(_) => {
-                while let Role::Play(viewer) = &mut self.role
-                    && self.ended.is_none()
-                    && viewer.send_next(&mut self.rtc, now)
-                {
-                    self.drain(now, around);
+            Role::Play(viewer) => {
+                let route = self.secured.map(|peer| Route { peer, local: self.local });
+                let started = viewer.start(route, now);
+                viewer.on_time(now);
+                if let Some(deadline) = viewer.deadline() {
+                    self.deadline = self.deadline.min(deadline);
+                }
+                if !started {
+                    self.end("the handshake's keys are of no use");
                 }
             }
         }
@@ -219,6 +244,14 @@ impl Session {
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => {
+                    match &self.role {
+                        // Sealed with the keys that we use ourselves: under one count there must be one packet.
+                        Role::Play(_) if is_media(&transmit.contents) => continue,
+                        _ => {}
+                    }
+                    if transmit.contents.first().is_some_and(|first| DTLS.contains(first)) {
+                        self.secured = Some(transmit.destination);
+                    }
                     let route = Route { peer: transmit.destination, local: self.local };
                     // Full buffers and unreachable peers are losses like any other.
                     let _ = around.udp.send(route, &transmit.contents, None);
@@ -229,6 +262,10 @@ impl Session {
                     break;
                 }
             }
+        }
+        // Whoever's handshake completed: it was this session's, which alone was polled.
+        if let (Some(keys), Role::Play(viewer)) = (keys::take(), &mut self.role) {
+            viewer.set_keys(keys);
         }
         if !self.rtc.is_alive() {
             self.end("the connection is closed");
@@ -241,7 +278,7 @@ impl Session {
                 self.connect_until = None;
                 self.heard = now;
                 if let Role::Play(viewer) = role {
-                    viewer.start();
+                    viewer.connected();
                 }
                 tracing::info!(conn = %self.entry.id(), stream = %self.key, peer = ?self.peers.last(),
                     ms = self.start.elapsed().as_millis() as u64, "the connection is up");
@@ -252,7 +289,6 @@ impl Session {
                 }
             }
             (Event::SenderFeedback(report), Role::Publish(ingest)) => ingest.report(&report),
-            (Event::KeyframeRequest(_), Role::Play(viewer)) => viewer.stream().request_key(),
             (Event::Closed, _) => self.end("the peer closed the connection"),
             _ => {}
         }
@@ -286,11 +322,17 @@ impl Session {
 
     /// Says goodbye, as far as there is a connection to say it on.
     pub fn farewell(mut self, around: &Surroundings<'_>) {
+        if let Role::Play(viewer) = &self.role {
+            viewer.goodbye();
+        }
         if self.rtc.is_alive() && self.rtc.close().is_ok() {
             // Once: what is lost of it is not said again.
             loop {
                 match self.rtc.poll_output() {
                     Ok(Output::Transmit(transmit)) => {
+                        if is_media(&transmit.contents) && self.side() == Side::Play {
+                            continue;
+                        }
                         let route = Route { peer: transmit.destination, local: self.local };
                         let _ = around.udp.send(route, &transmit.contents, None);
                     }
@@ -308,8 +350,9 @@ impl Session {
                     "stopped publishing: {why}");
             }
             Role::Play(viewer) => {
-                tracing::info!(conn = %self.conn(), stream = %self.key, seconds, frames = viewer.frames(),
-                    "stopped playing: {why}");
+                let stats = viewer.stats();
+                tracing::info!(conn = %self.conn(), stream = %self.key, seconds, packets = stats.packets, bytes = stats.bytes,
+                    missed = stats.missed, resent = stats.resent, mutes = stats.mutes, "stopped playing: {why}");
             }
         }
     }

@@ -34,6 +34,7 @@ use crate::{
     sessions::{
         Context,
         access::{Action, Ask, Denied},
+        rtp::keys,
     },
 };
 
@@ -222,9 +223,8 @@ impl WebRtc {
                 Role::Publish(Box::new(ingest))
             }
             Side::Play => {
-                let (slot, kick) = (self.table.borrow().vacant(), Rc::clone(&self.kick));
-                let keeps = self.options.keeps_bframes;
-                Role::Play(Box::new(Viewer::new(stream, &terms.offer, &terms.chosen, keeps, slot, kick)))
+                let (slot, outlet) = (self.table.borrow().vacant(), Rc::clone(&self.outlet));
+                Role::Play(Box::new(Viewer::new(stream, outlet, &terms.offer, &terms.chosen, &mut rtc, slot)))
             }
         };
         let names = Names {
@@ -271,6 +271,8 @@ impl WebRtc {
         let mut config = Rtc::builder()
             // Two lite agents would wait for each other for ever.
             .set_ice_lite(!offer.is_ice_lite())
+            // For viewers media is sealed here, with the keys that the handshake comes to.
+            .set_crypto_provider(keys::provider())
             .set_dtls_cert(self.options.certificate.clone())
             .set_local_ice_credentials(creds.clone())
             .clear_codecs();
