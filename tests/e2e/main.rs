@@ -15,4 +15,7 @@ mod shutdown;
 mod slow;
 mod support;
 mod tls;
+mod webrtc;
+mod webrtc_abandoned;
 mod webrtc_browser;
+mod webrtc_loss;

@@ -53,6 +53,8 @@ pub struct Options {
     pub token: Option<String>,
     /// The address to send from; the one that leads to the server without.
     pub local: Option<IpAddr>,
+    /// Datagrams go here instead of where the answer says.
+    pub via: Option<SocketAddr>,
     /// What is published; nothing for players.
     pub programme: Option<Programme>,
 }
@@ -154,7 +156,9 @@ impl Client {
             &offer,
         );
         let reply = signal::exchange(remote, None, &request, PATIENCE).map_err(|e| told(&e))?;
-        peer.answer(reply.answer().map_err(|e| told(&e))?).map_err(|e| told(&e))?;
+        let answer = reply.answer().map_err(|e| told(&e))?;
+        let answer = options.via.map_or_else(|| answer.to_owned(), |via| signal::detour(answer, via));
+        peer.answer(&answer).map_err(|e| told(&e))?;
         let (told_, ask) = (Arc::new(AtomicU8::new(GO_ON)), Arc::new(AtomicBool::new(false)));
         let sending = options.programme.as_ref().map(Sending::new).transpose()?;
         let worker = Worker {

@@ -1,7 +1,7 @@
 //! One end of a WebRTC connection: it offers, hears the answer, and then turns datagrams into media and back.
 //!
 //! A machine on str0m: no socket, no clock. It offers one video and one audio section, sending or receiving, with the host
-//! candidate it is given. Invariant: after each call of [`Peer::drive`] there is nothing more to do before the time that it
+//! candidate it is given; behind a gap in its pictures it asks for a keyframe, as browsers do. Invariant: after each call of [`Peer::drive`] there is nothing more to do before the time that it
 //! returned, or the next datagram.
 
 use std::{
@@ -22,10 +22,15 @@ use str0m::{
     rtp::{Extension, ExtensionMap},
 };
 
+use super::signal;
+
 /// A keyframe of a few hundred kilobytes is put together before it is given up.
 const REORDERING_PACKETS: usize = 1_000;
 /// Outputs that one call may produce: a keyframe and its repetitions. More is a circle.
 const OUTPUTS_MAX: usize = 20_000;
+
+/// A keyframe that was asked for is waited for so long.
+const KEY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Towards the server, or from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +105,14 @@ pub enum Output<'a> {
 #[derive(Debug)]
 pub struct Peer {
     rtc: Rtc,
-    pending: Option<SdpPendingOffer>,
+    /// Until there is an answer: what was offered.
+    pending: Option<(SdpPendingOffer, String)>,
     local: SocketAddr,
     picture: Option<Mid>,
     sound: Option<Mid>,
+    /// A picture came behind a gap; when a keyframe was asked for last.
+    torn: bool,
+    asked_key: Option<Instant>,
     /// Its newest time: str0m stands still for an older one.
     now: Instant,
 }
@@ -162,7 +171,19 @@ impl Maker {
         let picture = add(!self.codecs.pictures.is_empty(), MediaKind::Video);
         let (offer, pending): (SdpOffer, _) = changes.apply().ok_or(PeerError::Nothing)?;
         let text = offer.to_sdp_string();
-        Ok((Peer { rtc, pending: Some(pending), local, picture, sound, now }, text))
+        Ok((
+            Peer {
+                rtc,
+                pending: Some((pending, text.clone())),
+                local,
+                picture,
+                sound,
+                torn: false,
+                asked_key: None,
+                now,
+            },
+            text,
+        ))
     }
 }
 
@@ -172,8 +193,8 @@ impl Peer {
     /// # Errors
     /// When it is none to what was offered.
     pub fn answer(&mut self, sdp: &str) -> Result<(), PeerError> {
-        let pending = self.pending.take().ok_or(PeerError::Answered)?;
-        let answer = SdpAnswer::from_sdp_string(sdp)?;
+        let (pending, offer) = self.pending.take().ok_or(PeerError::Answered)?;
+        let answer = SdpAnswer::from_sdp_string(&signal::explained(sdp, &offer))?;
         Ok(self.rtc.sdp_api().accept_answer(pending, answer)?)
     }
 
@@ -202,7 +223,19 @@ impl Peer {
                 str0m::Output::Transmit(transmit) => {
                     on(Output::Send { to: transmit.destination, bytes: &transmit.contents });
                 }
-                str0m::Output::Event(event) => on(Output::Event(event)),
+                str0m::Output::Event(event) => {
+                    if let Event::MediaData(data) = &event
+                        && data.params.spec().codec.is_video()
+                    {
+                        // Until a keyframe comes nothing can be decoded, as in a browser.
+                        self.torn = (self.torn || !data.contiguous) && !data.is_keyframe();
+                    }
+                    on(Output::Event(event));
+                }
+                str0m::Output::Timeout(_) if self.wants_key() => {
+                    self.asked_key = Some(now);
+                    self.ask_keyframe();
+                }
                 str0m::Output::Timeout(at) if at > now => return Ok(at),
                 str0m::Output::Timeout(_) => self.rtc.handle_input(Input::Timeout(now))?,
             }
@@ -211,6 +244,11 @@ impl Peer {
             }
         }
         Err(PeerError::Restless)
+    }
+
+    fn wants_key(&self) -> bool {
+        let lately = self.asked_key.is_some_and(|at| self.now.saturating_duration_since(at) < KEY_PATIENCE);
+        self.torn && !lately
     }
 
     /// Whether media can flow.
@@ -349,7 +387,19 @@ mod tests {
         rtc.add_local_candidate(Candidate::host(local(2), "udp").expect("a candidate"));
         let offer = SdpOffer::from_sdp_string(offer).expect("an offer");
         let answer = rtc.sdp_api().accept_offer(offer).expect("an answer").to_sdp_string();
-        (Peer { rtc, pending: None, local: local(2), picture: None, sound: None, now }, answer)
+        (
+            Peer {
+                rtc,
+                pending: None,
+                local: local(2),
+                picture: None,
+                sound: None,
+                torn: false,
+                asked_key: None,
+                now,
+            },
+            answer,
+        )
     }
 
     #[test]

@@ -99,6 +99,42 @@ pub fn offer(host: &str, target: &str, token: Option<&str>, sdp: &str) -> Bytes 
     request("POST", host, target, &headers, sdp)
 }
 
+/// An answer whose candidates all lead to `via` instead.
+pub fn detour(sdp: &str, via: SocketAddr) -> String {
+    let line = |line: &str| {
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        // RFC 8839 section 5.1: foundation, component, transport, priority, address, port.
+        if words.first().is_some_and(|word| word.starts_with("a=candidate:"))
+            && let Some([address, port]) = words.get_mut(4..6)
+        {
+            (*address, *port) = (via.ip().to_string(), via.port().to_string());
+        }
+        words.join(" ") + "\r\n"
+    };
+    sdp.lines().map(line).collect()
+}
+
+/// An answer in which every refused section (port 0) explains its formats, as the offer did: it need not (RFC 3264
+/// section 6), but str0m wants it.
+pub fn explained(answer: &str, offer: &str) -> String {
+    let mut out = String::with_capacity(answer.len() + 256);
+    for line in answer.lines() {
+        out.push_str(line);
+        out.push_str("\r\n");
+        let mut words = line.split(' ');
+        let refused = line.starts_with("m=") && words.nth(1) == Some("0");
+        for format in words.skip(1).filter(|_| refused) {
+            let map = format!("a=rtpmap:{format} ");
+            let known = offer.lines().find(|line| line.starts_with(&map));
+            if let Some(known) = known.filter(|_| !answer.contains(&map)) {
+                out.push_str(known);
+                out.push_str("\r\n");
+            }
+        }
+    }
+    out
+}
+
 /// Reads one reply, however it is cut.
 #[derive(Debug, Default)]
 pub struct Reading {
@@ -219,6 +255,18 @@ mod tests {
         let error = reply.answer().expect_err("no session").to_string();
         assert_eq!(error, "the server answered 409 somebody publishes");
         assert!(matches!(Reading::default().end(), Err(SignalError::Ended)));
+    }
+
+    #[test]
+    fn answers_are_led_elsewhere_and_explained() {
+        let answer = "v=0\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H264/90000\r\n\
+            a=candidate:1 1 udp 2130706431 10.0.0.1 8000 typ host\r\n";
+        let offer = "a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\n";
+        let explained = explained(answer, offer);
+        assert!(explained.contains("SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\nm=video"), "{explained}");
+        assert_eq!(explained.matches("a=rtpmap:96").count(), 1);
+        let led = detour(answer, "127.0.0.1:9".parse().expect("an address"));
+        assert!(led.contains("2130706431 127.0.0.1 9 typ host") && !led.contains("10.0.0.1"), "{led}");
     }
 
     #[test]
