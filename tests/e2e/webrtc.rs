@@ -30,9 +30,14 @@ fn wait(client: &Client, what: &str, ready: impl Fn(&Seen) -> bool) {
     );
 }
 
+/// ffmpeg looks at a stream for no longer, whatever it is missing.
+const IMPATIENT: [&str; 4] = ["-probesize", "150000", "-analyzeduration", "2000000"];
+
 /// What ffprobe says of a stream's picture.
 fn probe(url: &str) -> Value {
-    let args = ["-v", "error", "-of", "json", "-select_streams", "v", "-show_streams", url];
+    let mut args = vec!["-v", "error"];
+    args.extend(IMPATIENT);
+    args.extend(["-of", "json", "-select_streams", "v", "-show_streams", url]);
     let told = Tool::start("ffprobe", args).succeed(Duration::from_secs(40));
     let found: Value = serde_json::from_slice(&told.stdout).expect("ffprobe writes JSON");
     found["streams"][0].clone()
@@ -68,23 +73,11 @@ fn what_a_client_publishes_by_whip_is_played_by_rtmp_flv_and_whep() {
         (&"h264".into(), &320.into(), &180.into()),
         "{video}"
     );
-    let args = [
-        "-v",
-        "error",
-        "-i",
-        &url,
-        "-t",
-        "3",
-        "-map",
-        "0:v",
-        "-fps_mode",
-        "passthrough",
-        "-enc_time_base",
-        "1:1000",
-        "-f",
-        "null",
-        "-",
-    ];
+    let mut args = vec!["-v", "error"];
+    args.extend(IMPATIENT);
+    args.extend(["-i", &url, "-t", "3", "-map", "0:v"]);
+    // With the stream's own times: at its guess of a frame rate ffmpeg would complain of itself.
+    args.extend(["-fps_mode", "passthrough", "-enc_time_base", "1:1000", "-f", "null", "-"]);
     let decoded = Tool::start(FFMPEG5, args).succeed(Duration::from_secs(40));
     assert!(decoded.stderr.is_empty(), "{}", decoded.stderr);
     let refused = try_publish(server.http(), "live/cam", programme()).expect_err("somebody publishes");

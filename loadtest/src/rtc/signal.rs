@@ -117,22 +117,29 @@ pub fn detour(sdp: &str, via: SocketAddr) -> String {
 /// An answer in which every refused section (port 0) explains its formats, as the offer did: it need not (RFC 3264
 /// section 6), but str0m wants it.
 pub fn explained(answer: &str, offer: &str) -> String {
-    let mut out = String::with_capacity(answer.len() + 256);
+    let (mut out, mut missing) = (String::with_capacity(answer.len() + 256), Vec::new());
     for line in answer.lines() {
+        if line.starts_with("m=") {
+            // Attributes stand at the end of a section.
+            out.extend(missing.drain(..));
+            missing.extend(unexplained(line, answer, offer));
+        }
         out.push_str(line);
         out.push_str("\r\n");
-        let mut words = line.split(' ');
-        let refused = line.starts_with("m=") && words.nth(1) == Some("0");
-        for format in words.skip(1).filter(|_| refused) {
-            let map = format!("a=rtpmap:{format} ");
-            let known = offer.lines().find(|line| line.starts_with(&map));
-            if let Some(known) = known.filter(|_| !answer.contains(&map)) {
-                out.push_str(known);
-                out.push_str("\r\n");
-            }
-        }
     }
+    out.extend(missing);
     out
+}
+
+/// The offer's lines about the formats of a refused section that the answer says nothing of.
+fn unexplained(section: &str, answer: &str, offer: &str) -> Vec<String> {
+    let mut words = section.split(' ');
+    let refused = words.nth(1) == Some("0");
+    let formats = words.skip(1).filter(|_| refused).map(|format| format!("a=rtpmap:{format} "));
+    let known = formats.filter(|map| !answer.contains(map)).filter_map(|map| {
+        offer.lines().find(|line| line.starts_with(&map)).map(|line| format!("{line}\r\n"))
+    });
+    known.collect()
 }
 
 /// Reads one reply, however it is cut.
@@ -259,11 +266,11 @@ mod tests {
 
     #[test]
     fn answers_are_led_elsewhere_and_explained() {
-        let answer = "v=0\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H264/90000\r\n\
+        let answer = "v=0\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 H264/90000\r\n\
             a=candidate:1 1 udp 2130706431 10.0.0.1 8000 typ host\r\n";
         let offer = "a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\n";
         let explained = explained(answer, offer);
-        assert!(explained.contains("SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\nm=video"), "{explained}");
+        assert!(explained.contains("a=mid:0\r\na=rtpmap:111 opus/48000/2\r\nm=video"), "{explained}");
         assert_eq!(explained.matches("a=rtpmap:96").count(), 1);
         let led = detour(answer, "127.0.0.1:9".parse().expect("an address"));
         assert!(led.contains("2130706431 127.0.0.1 9 typ host") && !led.contains("10.0.0.1"), "{led}");
