@@ -28,6 +28,11 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Of a handshake that agreed on `profile` and exported `material`; `is_client`: this side began it.
+    pub const fn new(profile: Profile, material: Vec<u8>, is_client: bool) -> Self {
+        Self { profile, material, is_client }
+    }
+
     /// For what this side sends.
     ///
     /// # Errors
@@ -100,7 +105,7 @@ impl DtlsInstance for Tapped {
                 SrtpProfile::AEAD_AES_256_GCM => Some(Profile::Aes256Gcm),
                 _ => None,
             };
-            let keys = profile.map(|profile| Keys { profile, material: material.to_vec(), is_client });
+            let keys = profile.map(|profile| Keys::new(profile, material.to_vec(), is_client));
             TAKEN.set(keys);
         }
         output
