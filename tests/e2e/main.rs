@@ -19,3 +19,4 @@ mod webrtc;
 mod webrtc_abandoned;
 mod webrtc_browser;
 mod webrtc_loss;
+mod webrtc_play;

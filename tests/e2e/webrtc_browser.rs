@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Publishes the camera and perhaps the microphone; `codec`, if any, is the only one offered for pictures.
-fn publish(browser: &Browser, url: &str, audio: bool, codec: Option<&str>) -> Value {
+pub fn publish(browser: &Browser, url: &str, audio: bool, codec: Option<&str>) -> Value {
     browser.run_async(&format!(
         "const stream = await navigator.mediaDevices.getUserMedia({{audio: {audio}, video: {{width: 640, height: 480}}}});
          const pc = window.pc = new RTCPeerConnection();
@@ -36,7 +36,7 @@ fn publish(browser: &Browser, url: &str, audio: bool, codec: Option<&str>) -> Va
 }
 
 /// Plays; what it sees is in `window.pc` and `window.video`.
-fn play(browser: &Browser, url: &str) -> Value {
+pub fn play(browser: &Browser, url: &str) -> Value {
     browser.run_async(&format!(
         "const pc = window.pc = new RTCPeerConnection();
          pc.addTransceiver('video', {{direction: 'recvonly'}});
@@ -57,7 +57,7 @@ fn play(browser: &Browser, url: &str) -> Value {
 }
 
 /// What the page receives or sends.
-fn stats(browser: &Browser) -> Value {
+pub fn stats(browser: &Browser) -> Value {
     browser.run_async(
         "const found = {state: pc.connectionState, first: window.first ?? null};
          (await pc.getStats()).forEach(report => {
@@ -68,7 +68,7 @@ fn stats(browser: &Browser) -> Value {
 }
 
 /// Waits for a sentence of the log.
-fn log_says(server: &Server, what: &str) {
+pub fn log_says(server: &Server, what: &str) {
     within(SOON, || server.log().contains(what).then_some(()))
         .unwrap_or_else(|| panic!("the log never says {what:?}:\n{}", server.log()));
 }

@@ -18,10 +18,7 @@ use shards::{
 };
 
 use super::unit::{self, Unit, UnitWriter};
-use crate::{
-    codecs::{h264, h265, nal},
-    protocols::rtp::packetize::{self, Packetizer, Picture},
-};
+use crate::protocols::rtp::packetize::{self, Packetizer, Picture};
 
 /// How the rendition is made.
 #[derive(Clone, Copy, Debug)]
@@ -245,11 +242,11 @@ impl Mux for RtpMux {
         let Some(clock) = packetize::clock(track.codec) else { return };
         let (options, pts) = (self.shared.options, frame.pts());
         let lane = self.lane(track.id);
-        if frame.is_video() {
-            let is_reordered = lane.shown.is_some_and(|shown| pts < shown);
-            if is_reordered && !options.keeps_bframes && is_unneeded(track.codec, frame) {
-                return;
-            }
+        if frame.is_video() && !options.keeps_bframes && lane.shown.is_some_and(|shown| pts < shown) {
+            // Of the pictures that come out of order browsers can show none: their decoder takes the reordering for a failure
+            // and asks for a keyframe, for ever (seen in Chromium: one picture a second). Mostly nobody refers to one that is left out
+            // (`nal_ref_idc` 0), or only others that are left out too; where a P-picture does, the decoder conceals it.
+            return;
         }
         lane.shown = Some(lane.shown.map_or(pts, |shown| shown.max(pts)));
         let is_key = frame.is_video() && frame.kind == FrameKind::Key;
@@ -282,23 +279,5 @@ impl Mux for RtpMux {
             shared.history.borrow_mut().push(bytes.clone(), shared.newest.get(), &shared.options);
         }
         bytes
-    }
-}
-
-/// Whether no other picture refers to this one.
-fn is_unneeded(codec: Codec, frame: &Frame) -> bool {
-    let mut units = nal::units(&frame.payload, 4);
-    match codec {
-        // `nal_ref_idc` of every slice (H.264 §7.4.1).
-        Codec::H264 => units.all(|unit| {
-            let is_slice = (1..=h264::unit_type::IDR).contains(&h264::unit_type(unit));
-            !is_slice || unit.first().is_some_and(|head| head & 0x60 == 0)
-        }),
-        // The even types below 16 are not referred to in their sub-layer (H.265 table 7-1).
-        Codec::H265 => units.all(|unit| {
-            let kind = h265::unit_type(unit);
-            kind >= 32 || (kind < 16 && kind.is_multiple_of(2))
-        }),
-        _ => frame.kind == FrameKind::Disposable,
     }
 }

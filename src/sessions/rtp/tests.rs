@@ -82,7 +82,8 @@ impl Far {
         let index = *last + u64::from(sequence.wrapping_sub(*last as u16) as i16 as i64 as u64 & 0xffff);
         let index = if sequence.wrapping_sub(*last as u16) > 0x8000 { index - 0x1_0000 } else { index };
         *last = index.max(*last);
-        let plain = self.opener.borrow().open(&mut packet, len, ssrc, index).expect("a packet of ours").to_vec();
+        let plain =
+            self.opener.borrow().open(&mut packet, len, ssrc, index).expect("a packet of ours").to_vec();
         let header = Header::parse(&plain).expect("RTP");
         self.got.borrow_mut().push(Got {
             ssrc,
@@ -398,7 +399,7 @@ fn a_joiner_starts_at_once_and_catches_up_without_a_burst() {
     assert!(!first.is_empty(), "the keyframe leaves at once");
     assert!(first.len() < 20, "{} of 50 pictures in one burst", first.len());
     let mut pictures = first;
-    while pictures.last().is_none_or(|got| got.payload[1] != (49 * 40) as u8) {
+    while pictures.len() < 50 {
         assert!(began.elapsed() < Duration::from_secs(5), "only {} pictures came", pictures.len());
         std::thread::sleep(Duration::from_millis(2));
         player.poll();
@@ -442,7 +443,8 @@ fn wishes_for_keyframes_reach_the_publisher_once_a_second() {
     assert!(!one.say(|out| rtcp::pli(1, 99, out)).key, "no such source");
     assert_eq!(one.viewer.stats().key_requests, 1);
     assert!(one.say(|out| rtcp::bye(&[1], out)).leaves);
-    let mut forged = vec![0x80, 201, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut forged =
+        vec![0x80, 201, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(one.viewer.on_rtcp(&mut forged, Instant::now()), None);
 }
 
@@ -471,7 +473,11 @@ fn a_round_trip_is_measured_by_the_last_report() {
 }
 
 /// The units that a mux makes of frames.
-fn muxed(options: MuxOptions, track: &Track, frames: &[(i64, i64, FrameKind, Bytes)]) -> Vec<(i64, u8, usize)> {
+fn muxed(
+    options: MuxOptions,
+    track: &Track,
+    frames: &[(i64, i64, FrameKind, Bytes)],
+) -> Vec<(i64, u8, usize)> {
     let mut mux = RtpMux::new(Shared::new(options));
     let mut out = BytesMut::new();
     for (dts, composition, kind, payload) in frames {
@@ -490,7 +496,7 @@ fn muxed(options: MuxOptions, track: &Track, frames: &[(i64, i64, FrameKind, Byt
 }
 
 #[test]
-fn pictures_out_of_order_are_left_out_where_nobody_refers_to_them() {
+fn pictures_out_of_order_are_left_out_unless_they_are_to_be_kept() {
     let track = Track { id: TrackId::VIDEO, codec: Codec::H264, config: Bytes::new(), shape: Shape::Unknown };
     let picture = |head: u8| nal::join(std::iter::once(&[head, 1, 2][..]));
     let frames = [
@@ -505,7 +511,7 @@ fn pictures_out_of_order_are_left_out_where_nobody_refers_to_them() {
     let shown = |options| -> Vec<i64> {
         muxed(options, &track, &frames).iter().map(|(ticks, ..)| ticks / 90).collect()
     };
-    assert_eq!(shown(MuxOptions::default()), [80, 200, 120, 240]);
+    assert_eq!(shown(MuxOptions::default()), [80, 200, 240]);
     let keeps = MuxOptions { keeps_bframes: true, ..MuxOptions::default() };
     assert_eq!(shown(keeps), [80, 200, 120, 160, 240]);
 }
@@ -534,7 +540,8 @@ fn a_layer_that_fits_is_chosen() {
             let track = Track { id, codec: Codec::Vp8, config: Bytes::new(), shape: Shape::Unknown };
             let dts = Timestamp::from_millis(n * 40);
             let payload = Bytes::from(vec![0; bytes]);
-            let frame = Frame { track: id, dts, composition: Timestamp::ZERO, kind: FrameKind::Inter, payload };
+            let frame =
+                Frame { track: id, dts, composition: Timestamp::ZERO, kind: FrameKind::Inter, payload };
             mux.frame(&track, &frame, &mut out);
         }
     }
