@@ -13,6 +13,8 @@ goal=${1:-run}
 
 # The Enhanced RTMP client of the tests: ffmpeg 7 (Debian 12 has 5.1, which knows neither FourCC nor HEVC in FLV).
 FFMPEG7_PACKAGE=imageio-ffmpeg==0.6.0
+# A WebRTC stack of its own, in Python, that publishes and plays in the tests.
+AIORTC_PACKAGE=aiortc==1.16.0
 
 say() { printf 'deps: %s\n' "$*"; }
 
@@ -84,11 +86,15 @@ if [ -n "$packages" ]; then
 fi
 
 if [ "$goal" = test ]; then
-    if ! ls .venv/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-* >/dev/null 2>&1; then
-        say "fetching ffmpeg 7 into .venv ($FFMPEG7_PACKAGE)"
+    have() {
+        ls .venv/lib/python3*/site-packages/$1 >/dev/null 2>&1
+    }
+    version=${AIORTC_PACKAGE#*==}
+    if ! have 'imageio_ffmpeg/binaries/ffmpeg-*' || ! have "aiortc-$version.dist-info/METADATA"; then
+        say "fetching ffmpeg 7 and aiortc into .venv ($FFMPEG7_PACKAGE $AIORTC_PACKAGE)"
         # A half-made environment from an earlier attempt is made anew.
         twice python3 -m venv --clear .venv
-        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check "$FFMPEG7_PACKAGE"
+        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check "$FFMPEG7_PACKAGE" "$AIORTC_PACKAGE"
     fi
 fi
 say "all there for '$goal'"

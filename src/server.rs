@@ -191,6 +191,7 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
         timeout: webrtc.timeout.duration(),
         connect_timeout: webrtc.connect_timeout.duration(),
         keeps_bframes: webrtc.bframes == Bframes::Keep,
+        makes_opus: config.transcode.audio != TranscodeAudio::Off,
         sessions_max: webrtc.sessions_max as usize,
         certificate: certificate.ok_or_else(|| invalid("no certificate for DTLS can be made".to_owned()))?,
     })

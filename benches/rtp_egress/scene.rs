@@ -130,7 +130,7 @@ impl Scene {
         let records = has_picture && !is_key && self.frame_trains.is_empty();
         self.out.records.set(records);
         let _ = self.publisher.flush();
-        self.stream.begin_walk();
+        self.stream.begin_walk(Instant::now());
         while !self.stream.walk(&mut || false) {}
         if records {
             let mut trains = self.out.trains.take();
@@ -179,5 +179,6 @@ fn options() -> StreamOptions {
         wait: Duration::from_secs(10),
         grace: Duration::from_secs(10),
         stall: Duration::from_secs(10),
+        transcoding: None,
     }
 }

@@ -3,7 +3,10 @@
 //! That publishers, players and the floor's process share it is what makes a marker's age a latency. Units: nanoseconds
 //! since the machine started, which a `u64` holds for 584 years.
 
-use std::time::Duration;
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,6 +15,16 @@ pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     // Neither is negative on this clock.
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// A moment of this clock as std's `Instant`, which is on the same one: what is later stays later.
+pub fn instant(ns: u64) -> Instant {
+    static ORIGIN: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (origin, at) = *ORIGIN.get_or_init(|| (Instant::now(), now()));
+    match ns.checked_sub(at) {
+        Some(ahead) => origin + Duration::from_nanos(ahead),
+        None => origin.checked_sub(Duration::from_nanos(at - ns)).unwrap_or(origin),
+    }
 }
 
 /// A duration in the clock's unit.
@@ -44,5 +57,7 @@ mod tests {
         sleep_until(0);
         assert!(seconds(due, now()) < 5.0, "a due time in the past is no reason to sleep");
         assert_eq!(seconds(5, 3), 0.0);
+        assert_eq!(instant(due + 5) - instant(due), Duration::from_nanos(5));
+        assert!(instant(now()).elapsed() < Duration::from_secs(5));
     }
 }

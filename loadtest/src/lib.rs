@@ -10,6 +10,7 @@ pub mod output;
 pub mod play;
 pub mod publish;
 pub mod require;
+pub mod rtc;
 pub mod stats;
 pub mod units;
 pub mod url;

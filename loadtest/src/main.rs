@@ -63,7 +63,7 @@ fn run(cli: &Cli) -> Result<u8> {
     if output.quiet {
         unmet.iter().for_each(|sentence| eprintln!("{sentence}"));
     }
-    let nobody = results.runs.iter().any(|run| run.tally(|_| true).playing == 0);
+    let nobody = results.runs.iter().any(|run| !run.cohorts.is_empty() && run.tally(|_| true).playing == 0);
     if nobody {
         eprintln!("shardcast-loadtest: nobody played, so that nothing was measured");
     }

@@ -137,6 +137,11 @@ impl Outcome {
         sum
     }
 
+    /// RTP packets in the window: those that players got, and those that publishers sent.
+    pub fn packets(&self) -> u64 {
+        self.tally(|_| true).packets + self.published.as_ref().map_or(0, |published| published.packets)
+    }
+
     /// Everything that has a name. Slow players are only in the metrics of their own prefix.
     pub fn metrics(&self) -> Vec<Metric> {
         let mut all = Vec::new();
@@ -149,6 +154,9 @@ impl Outcome {
             add("cpu_user", Unit::Percent, share(usage.user_ms));
             add("cpu_system", Unit::Percent, share(usage.system_ms));
             add("cpu_per_gb", Unit::MillisPerGb, usage.cpu_ms / (bytes / 1e9));
+            if self.packets() > 0 {
+                add("cpu_per_packet", Unit::MicrosPerPacket, usage.cpu_ms * 1e3 / self.packets() as f64);
+            }
             add("rss", Unit::Bytes, server.reading.rss as f64);
             add("rss_anon", Unit::Bytes, server.reading.rss_anon as f64);
             let grown = server.reading.rss_anon as f64 - server.before.rss_anon as f64;
@@ -178,12 +186,15 @@ impl Outcome {
         if let Some(published) = &self.published {
             add("late_p99", Unit::Millis, published.late.quantile(0.99));
             add("publishers_ended", Unit::Count, published.ended.len() as f64);
+            if published.packets > 0 {
+                add("published_packets", Unit::Count, (published.packets as f64 / self.seconds).round());
+            }
         }
         self.players("", |cohort| cohort.role != Role::Slow, &mut all);
         for role in [Role::Players, Role::Joiners, Role::Slow] {
             self.players(role.key(), |cohort| cohort.role == role, &mut all);
         }
-        for form in [Form::Rtmp, Form::HttpFlv, Form::WsFlv] {
+        for form in Form::PLAYED {
             let pick = |cohort: &Cohort| cohort.role != Role::Slow && cohort.address.form == form;
             self.players(form.key(), pick, &mut all);
         }
@@ -229,6 +240,20 @@ impl Outcome {
             add("p99_before", Unit::Millis, tally.before.quantile(0.99));
             add("p99_during", Unit::Millis, tally.during.quantile(0.99));
         }
+        if tally.packets > 0 {
+            let packets = tally.packets as f64;
+            add("packets", Unit::Count, (packets / self.seconds).round());
+            add("packets_lost", Unit::Count, tally.packets_lost as f64);
+            add("packets_reordered", Unit::Count, tally.packets_reordered as f64);
+            add("packet_loss", Unit::Percent, loss_percent(&tally));
+            add("freezes", Unit::Count, tally.freezes as f64);
+            add("freeze_share", Unit::Percent, frozen_percent(&tally, self.seconds));
+            for (name, times) in [("picture_gap", &tally.picture_gap), ("jitter", &tally.jitter)] {
+                add(&format!("{name}_p50"), Unit::Millis, times.quantile(0.5));
+                add(&format!("{name}_p99"), Unit::Millis, times.quantile(0.99));
+                add(&format!("{name}_max"), Unit::Millis, times.max());
+            }
+        }
         let others = [
             ("connect", &tally.connect),
             ("first_byte", &tally.first_byte),
@@ -246,6 +271,16 @@ impl Outcome {
     pub fn reasons(&self) -> BTreeMap<String, u64> {
         self.tally(|_| true).reasons
     }
+}
+
+/// Packets that did not come, percent of those that should have.
+pub fn loss_percent(tally: &Tally) -> f64 {
+    tally.packets_lost as f64 * 100.0 / (tally.packets + tally.packets_lost) as f64
+}
+
+/// The time that parsed players looked at a frozen picture, percent of a window of `seconds`.
+pub fn frozen_percent(tally: &Tally, seconds: f64) -> f64 {
+    tally.frozen_ns as f64 / 1e7 / (tally.sampled as f64 * seconds)
 }
 
 /// How far the busiest and the idlest of the server's shards lie apart, percent of the mean; not a number for a server

@@ -107,6 +107,16 @@ pub struct Tally {
     pub stalls: u64,
     /// Markers of another run.
     pub foreign: u64,
+    /// RTP packets that came in the window, to all players of datagrams.
+    pub packets: u64,
+    /// Of the numbers in between, those that did not come.
+    pub packets_lost: u64,
+    /// Packets that came behind later ones.
+    pub packets_reordered: u64,
+    /// Pictures that stayed too long, at parsed players in the window.
+    pub freezes: u64,
+    /// How long these stayed.
+    pub frozen_ns: u64,
     /// From `connect()` to the connection.
     pub connect: Times,
     /// From `connect()` to the first byte of media.
@@ -121,6 +131,10 @@ pub struct Tally {
     pub before: Times,
     /// Between arrivals of media, in the window.
     pub gap: Times,
+    /// Between whole pictures at parsed players of WebRTC, in the window.
+    pub picture_gap: Times,
+    /// How far these come from their rhythm.
+    pub jitter: Times,
     /// Why players died or never played.
     pub reasons: BTreeMap<String, u64>,
 }
@@ -163,6 +177,11 @@ impl Tally {
             (&mut self.resumed, other.resumed),
             (&mut self.stalls, other.stalls),
             (&mut self.foreign, other.foreign),
+            (&mut self.packets, other.packets),
+            (&mut self.packets_lost, other.packets_lost),
+            (&mut self.packets_reordered, other.packets_reordered),
+            (&mut self.freezes, other.freezes),
+            (&mut self.frozen_ns, other.frozen_ns),
         ] {
             *mine += theirs;
         }
@@ -174,6 +193,8 @@ impl Tally {
             (&mut self.during, &other.during),
             (&mut self.before, &other.before),
             (&mut self.gap, &other.gap),
+            (&mut self.picture_gap, &other.picture_gap),
+            (&mut self.jitter, &other.jitter),
         ] {
             mine.merge(theirs);
         }

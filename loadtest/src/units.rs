@@ -156,6 +156,8 @@ pub enum Unit {
     Bits,
     /// Milliseconds of CPU for each 10^9 bytes.
     MillisPerGb,
+    /// Microseconds of CPU for each RTP packet.
+    MicrosPerPacket,
 }
 
 impl Unit {
@@ -172,6 +174,12 @@ impl Unit {
                 "ms" => 1.0,
                 "s" => 1e3,
                 "m" | "min" => 60e3,
+                _ => return None,
+            },
+            Self::MicrosPerPacket => match unit {
+                "ns" => 1e-3,
+                "us" | "µs" => 1.0,
+                "ms" => 1e3,
                 _ => return None,
             },
             Self::Bytes => byte_unit(unit)?,
@@ -204,6 +212,7 @@ impl Unit {
             Self::Percent => format!("{value:.1} %"),
             Self::Bits => scaled(value, 1000.0, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]),
             Self::MillisPerGb => format!("{value:.0} ms/GB"),
+            Self::MicrosPerPacket => format!("{value:.2} us/packet"),
         }
     }
 
@@ -216,6 +225,7 @@ impl Unit {
             Self::Percent => "%",
             Self::Bits => "bit/s",
             Self::MillisPerGb => "ms/GB",
+            Self::MicrosPerPacket => "us/packet",
         }
     }
 }
@@ -276,6 +286,11 @@ mod tests {
         assert_eq!(Unit::Bytes.show(8_192.0), "8.00 KiB");
         assert_eq!(Unit::Bits.show(1e9), "1.00 Gbit/s");
         assert_eq!(Unit::Count.show(3.0), "3");
+        assert_eq!(Unit::MicrosPerPacket.show(6.789), "6.79 us/packet");
+        assert_eq!(
+            (Unit::MicrosPerPacket.parse("7us"), Unit::MicrosPerPacket.parse("7")),
+            (Some(7.0), Some(7.0))
+        );
         assert_eq!(Unit::Percent.show(f64::NAN), "-");
     }
 }

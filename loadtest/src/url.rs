@@ -20,15 +20,32 @@ pub enum Form {
     HttpFlv,
     /// FLV in WebSocket messages.
     WsFlv,
+    /// WebRTC, from the server.
+    Whep,
+    /// WebRTC, to the server.
+    Whip,
+    /// The floor's datagrams.
+    Udp,
 }
 
 impl Form {
+    /// All of them that players may have.
+    pub const PLAYED: [Self; 5] = [Self::Rtmp, Self::HttpFlv, Self::WsFlv, Self::Whep, Self::Udp];
+
+    /// Whether media comes in datagrams.
+    pub const fn is_datagrams(self) -> bool {
+        matches!(self, Self::Whep | Self::Udp)
+    }
+
     /// As metrics are named.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Rtmp => "rtmp",
             Self::HttpFlv => "http",
             Self::WsFlv => "ws",
+            Self::Whep => "whep",
+            Self::Whip => "whip",
+            Self::Udp => "udp",
         }
     }
 }
@@ -39,6 +56,9 @@ impl fmt::Display for Form {
             Self::Rtmp => "RTMP",
             Self::HttpFlv => "HTTP-FLV",
             Self::WsFlv => "WS-FLV",
+            Self::Whep => "WHEP",
+            Self::Whip => "WHIP",
+            Self::Udp => "UDP",
         })
     }
 }
@@ -47,7 +67,9 @@ impl fmt::Display for Form {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Another scheme, or none.
-    #[error("'{0}' begins with none of rtmp://, http:// and ws:// (TLS is not spoken here)")]
+    #[error(
+        "'{0}' begins with none of rtmp://, http://, ws://, whip:// and whep:// (TLS is not spoken here)"
+    )]
     Scheme(String),
     /// No host, port or path.
     #[error("'{0}' needs a host and a path, such as http://127.0.0.1:8080/live/cam%d.flv")]
@@ -121,8 +143,11 @@ impl FromStr for Address {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         let form = match scheme.as_deref() {
             Some("rtmp") => Form::Rtmp,
-            Some("http") => Form::HttpFlv,
+            Some("http") => over_http(text),
             Some("ws") => Form::WsFlv,
+            Some("whep") => Form::Whep,
+            Some("whip") => Form::Whip,
+            Some("udp") => Form::Udp,
             _ => return Err(AddressError::Scheme(text.to_owned())),
         };
         let address = Self { form, pattern: text.to_owned() };
@@ -138,6 +163,19 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.pattern)
+    }
+}
+
+/// What an `http://` address is, by a part of its path: `/whep/live/cam`, `/rtc/v1/whip/?app=live&stream=cam`. Servers with
+/// other paths are reached by `whep://` and `whip://`, which stand for the same.
+fn over_http(text: &str) -> Form {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    // Scheme, nothing, host, and then the path's parts.
+    let has = |name: &str| path.split('/').skip(3).any(|part| part.eq_ignore_ascii_case(name));
+    match (has("whep") || has("whip-play"), has("whip")) {
+        (true, _) => Form::Whep,
+        (false, true) => Form::Whip,
+        (false, false) => Form::HttpFlv,
     }
 }
 
@@ -177,6 +215,24 @@ mod tests {
         assert_eq!(cam.authority(), "127.0.0.1:8080");
         assert!(cam.is_numbered());
         assert!(!address("ws://h/live/%%d.flv").is_numbered());
+    }
+
+    #[test]
+    fn webrtc_is_told_by_the_path_or_the_scheme() {
+        for (text, form) in [
+            ("http://h:8080/whep/live/cam%d", Form::Whep),
+            ("http://h:8080/whip/live/cam", Form::Whip),
+            ("http://h:1985/rtc/v1/whip/?app=live&stream=cam%d", Form::Whip),
+            ("http://h:1985/rtc/v1/whip-play/?app=live&stream=cam", Form::Whep),
+            ("http://h:1985/rtc/v1/whep/?app=live&stream=cam", Form::Whep),
+            ("whep://h/api/webrtc?src=cam", Form::Whep),
+            ("WHIP://h/api/webrtc?dst=cam", Form::Whip),
+            ("http://whep/live/cam.flv", Form::HttpFlv),
+            ("http://h/live/cam.flv?as=/whep/", Form::HttpFlv),
+        ] {
+            assert_eq!(address(text).form, form, "{text}");
+        }
+        assert_eq!(address("whep://h/a?src=%d").target(3), "/a?src=3");
     }
 
     #[test]

@@ -36,21 +36,21 @@ fn binary() -> PathBuf {
     binary
 }
 
-fn free_ports() -> [u16; 3] {
-    [0; 3]
+fn free_ports() -> [u16; 5] {
+    [0; 5]
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
         .map(|listener| listener.local_addr().expect("its address").port())
 }
 
 impl Server {
     fn start() -> Self {
-        let [rtmp, http, ws] = free_ports();
+        // Nobody else has the last one for datagrams either, most likely.
+        let [rtmp, http, ws, api, webrtc] = free_ports();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(binary());
-        for service in ["api", "webrtc"] {
-            command.args(["--set", &format!("{service}.enable=false")]);
-        }
-        for (service, port) in [("rtmp", rtmp), ("httpflv", http), ("ws_stream", ws)] {
+        let services =
+            [("rtmp", rtmp), ("httpflv", http), ("ws_stream", ws), ("api", api), ("webrtc", webrtc)];
+        for (service, port) in services {
             command.args([
                 "--set",
                 &format!("{service}.listen_ip=127.0.0.1"),
@@ -188,6 +188,72 @@ fn the_floor_is_measured_like_a_server() {
     assert!(metric(&results, "cpu_per_gb") > 0.0);
     let p50 = metric(&results, "p50");
     assert!((5.0..1_000.0).contains(&p50), "gathered for 100 ms, so late by half of that: {p50} ms");
+}
+
+#[test]
+fn players_by_webrtc_are_counted_and_a_sample_tells_how_old_pictures_are() {
+    let server = Server::start();
+    let Server { http, .. } = server;
+    let addresses = [
+        format!("--publish=http://127.0.0.1:{http}/whip/live/cam%d"),
+        format!("--play=http://127.0.0.1:{http}/whep/live/cam%d"),
+        format!("--play=3@http://127.0.0.1:{http}/live/cam%d.flv"),
+        format!("--pid={}", server.child.id()),
+    ];
+    let args = ["fanout", "--publishers=2", "--players=12", "--ramp=50/s", "--warmup=1s", "--duration=2s"];
+    let more = ["--gop=1s", "--bitrate=500k", "--require=died==0", "--require=whep.played==12"];
+    let output = tool(&[&args[..], &more].concat(), &addresses);
+    let results = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{results:#}");
+    // Half a Mbit/s are some 80 packets a second with their sound; the machine may be busy.
+    let packets = metric(&results, "packets") / 12.0;
+    assert!((50.0..200.0).contains(&packets), "{packets} packets a second for each player");
+    assert!(metric(&results, "cpu_per_packet") > 0.0 && metric(&results, "published_packets") > 100.0);
+    assert!(metric(&results, "whep.p50") < 1_000.0 && metric(&results, "http.p50") < 1_000.0);
+    assert!(
+        metric(&results, "whep.connect_max") < 5_000.0 && metric(&results, "whep.first_key_max") < 10_000.0
+    );
+    assert_eq!((metric(&results, "packets_lost"), metric(&results, "whep.lost")), (0.0, 0.0), "{results:#}");
+    assert!(metric(&results, "picture_gap_max") > 10.0);
+}
+
+#[test]
+fn publishers_by_webrtc_need_nobody_who_plays() {
+    let server = Server::start();
+    let publish = format!("--publish=http://127.0.0.1:{}/whip/live/cam%d", server.http);
+    let pid = format!("--pid={}", server.child.id());
+    let args = ["whip", "--publishers=3", "--warmup=300ms", "--duration=1s", "--require=publishers_ended==0"];
+    let output = tool(&args, &[publish, pid]);
+    let results = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{results:#}");
+    assert!(metric(&results, "published_packets") > 300.0 && metric(&results, "cpu_per_packet") > 0.0);
+}
+
+#[test]
+fn a_session_that_is_refused_is_told_in_the_servers_words() {
+    let server = Server::start();
+    let play = format!("--play=whep://127.0.0.1:{}/nothing/here", server.http);
+    let output = tool(&["whep", "--players=2", "--warmup=0", "--duration=300ms"], &[play]);
+    let results = json(&output);
+    assert_eq!(output.status.code(), Some(2), "{results:#}");
+    assert_eq!(metric(&results, "rejected"), 2.0);
+    assert!(results["runs"][0]["notes"].to_string().contains("the server answered 4"), "{results:#}");
+}
+
+#[test]
+fn the_floor_of_datagrams_is_measured_like_a_server() {
+    let output = tool(&["floor", "--udp", "--players=10", "--warmup=2200ms", "--duration=2s"], &[]);
+    let results = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{results:#}");
+    for (name, value) in
+        [("played", 10.0), ("died", 0.0), ("lost", 0.0), ("packets_lost", 0.0), ("backward", 0.0)]
+    {
+        assert_eq!(metric(&results, name), value, "{name}: {results:#}");
+    }
+    // 2 Mbit/s: 250,000 bytes a second in packets of 1,200 at most, and pictures that end in shorter ones.
+    let packets = metric(&results, "packets") / 10.0;
+    assert!((220.0..320.0).contains(&packets), "{packets} packets a second for each player");
+    assert!(metric(&results, "cpu_per_packet") > 0.0 && metric(&results, "p50") < 1_000.0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use target::{ComparedTarget, TargetArgs};
 
 /// Publishers and players against any live media server's address, and what they saw.
 ///
-/// Publishers speak RTMP; players speak RTMP, HTTP-FLV and WS-FLV, as the scheme of their address says. Every picture
+/// Publishers speak RTMP and WHIP; players speak RTMP, HTTP-FLV, WS-FLV and WHEP, as their address says. Every picture
 /// carries the publisher's clock in an SEI message, so latencies are from end to end, whatever server is between.
 #[derive(Debug, Parser)]
 #[command(name = "shardcast-loadtest", version, max_term_width = 110)]
@@ -28,6 +28,10 @@ pub struct Cli {
 pub enum Command {
     /// Publishers, and players who stay: what delivering costs and how late it is.
     Fanout(Fanout),
+    /// Players by WebRTC: real handshakes, then RTP is counted without being decrypted, but for a sample.
+    Whep(Whep),
+    /// Publishers by WebRTC, with players or without.
+    Whip(Whip),
     /// Everybody at once: players are there already, then joiners come within a second.
     Join(Join),
     /// Connect, play a little, leave; for hours if asked.
@@ -35,6 +39,7 @@ pub enum Command {
     /// A share of the players stops reading for a while, or reads too slowly.
     Slow(SlowRun),
     /// No server: a bare loop of send() on the same schedule, as a process of its own. What delivering costs at least.
+    /// With --udp it seals and sends RTP.
     Floor(FloorRun),
     /// The same run against several targets in turn, A B A B A B: medians and ratios.
     Compare(Compare),
@@ -46,6 +51,37 @@ pub enum Command {
 /// `fanout`.
 #[derive(Debug, Args)]
 pub struct Fanout {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `whep`.
+#[derive(Debug, Args)]
+#[command(mut_arg("ramp", |arg| arg.default_value("100/s")))]
+pub struct Whep {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `whip`.
+#[derive(Debug, Args)]
+#[command(mut_arg("ramp", |arg| arg.default_value("100/s")))]
+#[command(mut_arg("players", |arg| arg.default_value("1")))]
+#[command(mut_arg("play", |arg| arg.required(false)))]
+#[command(mut_arg("publish", |arg| arg.required(true)))]
+pub struct Whip {
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
@@ -134,6 +170,9 @@ pub struct FloorRun {
     /// How long messages are gathered before they are sent together.
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = units::duration)]
     pub coalesce: Duration,
+    /// RTP in datagrams instead of FLV in TCP: each packet sealed with AES-128-GCM, each message sent with GSO.
+    #[arg(long, conflicts_with = "coalesce")]
+    pub udp: bool,
     /// Streams.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub publishers: u64,
@@ -149,7 +188,7 @@ pub struct FloorRun {
 #[derive(Debug, Args)]
 pub struct Compare {
     /// A target: `name=URL[,URL…][,publish=URL][,pid=N[+N…]][,process=NAME][,shardcast=URL]`, with players' URLs; or
-    /// `name=floor[,cpu=N][,coalesce=TIME]`. Ratios are to the first one.
+    /// `name=floor[,cpu=N][,coalesce=TIME][,udp]`. Ratios are to the first one.
     #[arg(long = "target", value_name = "NAME=…", required = true)]
     pub targets: Vec<ComparedTarget>,
     /// How often each target has its turn.
@@ -173,6 +212,8 @@ pub struct FloorChild {
     pub cpu: Option<usize>,
     #[arg(long, default_value = "0ms", value_parser = units::duration)]
     pub coalesce: Duration,
+    #[arg(long)]
+    pub udp: bool,
     #[arg(long, default_value_t = 1)]
     pub publishers: u64,
     #[command(flatten)]
@@ -199,6 +240,19 @@ mod tests {
         assert_eq!((fanout.run.players, fanout.run.pid.clone()), (50, vec![1, 2]));
         let programme = fanout.stream.programme().expect("a programme");
         assert_eq!((programme.bit_rate(), programme.group_us()), (1_000_000, 1_000_000));
+        let line = "x whep --publish http://h/whip/live/a --play 300@http://h/whep/live/a";
+        let Command::Whep(whep) = Cli::try_parse_from(line.split_whitespace()).expect("a line").command
+        else {
+            panic!("another command");
+        };
+        assert_eq!((whep.run.ramp, whep.run.players), (100.0, 100), "handshakes take more than connect()");
+        let line = "x whip --publish http://h/whip/live/a%d --publishers 9";
+        let Command::Whip(whip) = Cli::try_parse_from(line.split_whitespace()).expect("a line").command
+        else {
+            panic!("another command");
+        };
+        assert_eq!((whip.target.publishers, whip.target.play.len(), whip.run.players), (9, 0, 1));
+        assert!(Cli::try_parse_from(["x", "whip"]).is_err() && Cli::try_parse_from(["x", "whep"]).is_err());
         assert!(Cli::try_parse_from(["x", "fanout", "--play", "https://h/a.flv"]).is_err());
         assert!(Cli::try_parse_from(["x", "fanout", "--require", "p99"]).is_err());
     }

@@ -32,27 +32,33 @@ impl FromStr for Play {
             }
             None => (None, text),
         };
-        let address = address.parse().map_err(|error| format!("{error}"))?;
+        let address: Address = address.parse().map_err(|error| format!("{error}"))?;
+        if address.form == Form::Whip {
+            return Err(format!("'{address}' is for publishers"));
+        }
         Ok(Self { count, address })
     }
 }
 
 fn publish(text: &str) -> Result<Address, String> {
     let address: Address = text.parse().map_err(|error| format!("{error}"))?;
-    if address.form == Form::Rtmp { Ok(address) } else { Err("publishers speak RTMP: rtmp://…".to_owned()) }
+    match address.form {
+        Form::Rtmp | Form::Whip => Ok(address),
+        _ => Err("publishers speak RTMP (rtmp://…) and WHIP (http://…/whip/…, whip://…)".to_owned()),
+    }
 }
 
 /// One target.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The target")]
 pub struct TargetArgs {
-    /// Where to publish (rtmp://host/app/stream%d); %d is the stream's number, from 0. Without it, somebody else does.
+    /// Where to publish (rtmp://host/app/stream%d, http://host/whip/app/stream%d); %d is the stream's number, from 0. Without it, somebody else does.
     #[arg(long, value_name = "URL", value_parser = publish)]
     pub publish: Option<Address>,
     /// How many streams; also without --publish, for %d in --play.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub publishers: u64,
-    /// What players play: rtmp://…, http://….flv or ws://….flv, with %d for the stream's number; COUNT@URL for another
+    /// What players play: rtmp://…, http://….flv, ws://….flv or http://…/whep/…, with %d for the stream's number; COUNT@URL for another
     /// number of players than --players. May be given several times.
     #[arg(long, value_name = "[N@]URL", required = true)]
     pub play: Vec<Play>,
@@ -89,6 +95,8 @@ pub enum Kind {
         cpu: Option<usize>,
         /// How long it gathers.
         coalesce: Duration,
+        /// Sealed datagrams.
+        udp: bool,
     },
 }
 
@@ -107,17 +115,21 @@ impl FromStr for ComparedTarget {
 }
 
 fn floor(parts: &[&str]) -> Result<Kind, String> {
-    let (mut cpu, mut coalesce) = (None, Duration::ZERO);
+    let (mut cpu, mut coalesce, mut udp) = (None, Duration::ZERO, false);
     for part in parts.iter().skip(1) {
         match part.split_once('=') {
             Some(("cpu", value)) => cpu = Some(value.parse().map_err(|_| format!("'{value}' is no CPU"))?),
             Some(("coalesce", value)) => {
                 coalesce = units::duration(value).map_err(|error| error.to_string())?
             }
-            _ => return Err(format!("'{part}' is neither cpu=N nor coalesce=TIME")),
+            None if *part == "udp" => udp = true,
+            _ => return Err(format!("'{part}' is none of cpu=N, coalesce=TIME, udp")),
         }
     }
-    Ok(Kind::Floor { cpu, coalesce })
+    if udp && coalesce > Duration::ZERO {
+        return Err("datagrams are not gathered: udp or coalesce=TIME".to_owned());
+    }
+    Ok(Kind::Floor { cpu, coalesce, udp })
 }
 
 fn server(parts: &[&str]) -> Result<Kind, String> {
@@ -190,8 +202,10 @@ mod tests {
         );
         assert_eq!(publish.map(|address| address.to_string()).as_deref(), Some("rtmp://h/live/a%d"));
         assert_eq!((pids, process, shardcast.as_deref()), (vec![4, 5], None, Some("http://h:1")));
-        let floor = Kind::Floor { cpu: Some(1), coalesce: Duration::from_millis(350) };
+        let floor = Kind::Floor { cpu: Some(1), coalesce: Duration::from_millis(350), udp: false };
         assert_eq!(target("floor=floor,cpu=1,coalesce=350ms").kind, floor);
+        let floor = Kind::Floor { cpu: None, coalesce: Duration::ZERO, udp: true };
+        assert_eq!(target("floor=floor,udp").kind, floor);
     }
 
     #[test]
@@ -203,6 +217,8 @@ mod tests {
             "a=publish=rtmp://h/a/b",
             "a=http://h/a.flv,pid=x",
             "a=floor,cup=1",
+            "a=floor,udp,coalesce=1s",
+            "a=http://h/whip/live/a",
             "a=http://h/a.flv,colour=red",
             "a b=http://h/a.flv",
             "a=http://h/a.flv,publish=http://h/a.flv",

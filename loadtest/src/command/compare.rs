@@ -52,8 +52,8 @@ fn one(
     title: &str,
 ) -> Result<Outcome> {
     match &target.kind {
-        Kind::Floor { cpu, coalesce } => {
-            let floor = start_floor(&args.stream, args.publishers, *cpu, *coalesce)?;
+        Kind::Floor { cpu, coalesce, udp } => {
+            let floor = start_floor(&args.stream, args.publishers, *cpu, *coalesce, *udp)?;
             let plan = plans::against_floor(
                 &target.name,
                 &floor,

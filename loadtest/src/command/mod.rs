@@ -35,6 +35,8 @@ pub fn run(command: &Command, stopped: &Arc<AtomicBool>) -> Result<Vec<Outcome>>
     let context = Runner { stopped: Arc::clone(stopped), quiet };
     match command {
         Command::Fanout(args) => context.run(&plans::fanout(args)?),
+        Command::Whep(args) => context.run(&plans::whep(args)?),
+        Command::Whip(args) => context.run(&plans::whip(args)?),
         Command::Join(args) => context.run(&plans::join(args)?),
         Command::Churn(args) => context.run(&plans::churn(args)?),
         Command::Slow(args) => context.run(&plans::slow(args)?),
@@ -68,6 +70,8 @@ impl Command {
     pub fn output(&self) -> Option<&OutputArgs> {
         Some(match self {
             Self::Fanout(args) => &args.output,
+            Self::Whep(args) => &args.output,
+            Self::Whip(args) => &args.output,
             Self::Join(args) => &args.output,
             Self::Churn(args) => &args.output,
             Self::Slow(args) => &args.output,
@@ -84,18 +88,25 @@ pub fn start_floor(
     publishers: u64,
     cpu: Option<usize>,
     coalesce: std::time::Duration,
+    udp: bool,
 ) -> Result<Floor> {
     let mut args = vec!["floor-child".to_owned()];
     args.extend(["--publishers".to_owned(), publishers.to_string()]);
     args.extend(["--coalesce".to_owned(), format!("{}us", coalesce.as_micros())]);
     args.extend(cpu.into_iter().flat_map(|cpu| ["--cpu".to_owned(), cpu.to_string()]));
+    args.extend(udp.then(|| "--udp".to_owned()));
     args.extend(stream.to_args());
-    Floor::start(&args).context("starting the floor")
+    Floor::start(&args, udp).context("starting the floor")
 }
 
 fn floor_child(args: &FloorChild) -> Result<()> {
     let programme = args.stream.programme()?;
-    let options =
-        child::Options { programme, streams: args.publishers, cpu: args.cpu, coalesce: args.coalesce };
+    let options = child::Options {
+        programme,
+        streams: args.publishers,
+        cpu: args.cpu,
+        coalesce: args.coalesce,
+        datagrams: args.udp,
+    };
     child::run(&options).context("the floor")
 }

@@ -9,12 +9,12 @@ use loadtest::{
     floor::Floor,
     media::Programme,
     play::{Cohort, Role, Slow},
-    url::Address,
+    url::{Address, Form},
 };
 
 use crate::{
     cli::{
-        Churn, Fanout, FloorRun, Join, SlowRun,
+        Churn, Fanout, FloorRun, Join, SlowRun, Whep, Whip,
         options::RunArgs,
         target::{Play, TargetArgs, check_names, watch},
     },
@@ -79,6 +79,40 @@ fn base(name: &str, target: &TargetArgs, programme: Programme, run: &RunArgs) ->
 /// `fanout`.
 pub fn fanout(args: &Fanout) -> Result<Plan> {
     base("fanout", &args.target, args.stream.programme()?, &args.run)
+}
+
+/// `whep`: `fanout`, where everybody plays by WebRTC.
+pub fn whep(args: &Whep) -> Result<Plan> {
+    if let Some(play) = args.target.play.iter().find(|play| play.address.form != Form::Whep) {
+        bail!("'{}' is no WHEP address (http://…/whep/…, whep://…); `fanout` takes any", play.address);
+    }
+    base("whep", &args.target, args.stream.programme()?, &args.run)
+}
+
+/// `whip`: `fanout`, where everybody publishes by WebRTC, and there may be nobody who plays.
+pub fn whip(args: &Whip) -> Result<Plan> {
+    let publish = args.target.publish.as_ref().filter(|address| address.form == Form::Whip);
+    let Some(address) = publish else {
+        bail!("--publish needs a WHIP address (http://…/whip/…, whip://…); `fanout` takes any");
+    };
+    let programme = args.stream.programme()?;
+    if !args.target.play.is_empty() {
+        return base("whip", &args.target, programme, &args.run);
+    }
+    check_names(Some(address), args.target.publishers)?;
+    let window = (args.run.warmup, args.run.warmup + args.run.duration);
+    Ok(Plan {
+        name: "whip".to_owned(),
+        publish: Some((address.clone(), args.target.publishers)),
+        programme,
+        cohorts: Vec::new(),
+        window,
+        end: window.1 + TAIL,
+        watch: watch(&args.run.pid, args.run.process.as_deref())?,
+        shardcast: args.run.shardcast.clone(),
+        baseline: None,
+        tuning: args.run.tuning(),
+    })
 }
 
 /// `join`: the window begins with the first joiner.
@@ -164,7 +198,7 @@ pub fn slow(args: &SlowRun) -> Result<Plan> {
 /// `floor`: its process, and a run against it.
 pub fn floor(args: &FloorRun) -> Result<(Floor, Plan)> {
     let programme = args.stream.programme()?;
-    let floor = start_floor(&args.stream, args.publishers, args.cpu, args.coalesce)?;
+    let floor = start_floor(&args.stream, args.publishers, args.cpu, args.coalesce, args.udp)?;
     let plan = against_floor("floor", &floor, args.publishers, programme, &args.run, args.run.players)?;
     Ok((floor, plan))
 }

@@ -46,6 +46,8 @@ pub struct Options {
     pub cpu: Option<usize>,
     /// How long messages are gathered before they are sent together.
     pub coalesce: Duration,
+    /// Sealed datagrams instead of TCP; these are never gathered.
+    pub datagrams: bool,
 }
 
 struct Stream {
@@ -78,17 +80,20 @@ pub fn run(options: &Options) -> io::Result<()> {
     }
     // The tool has told already if there are too few.
     let _ = machine::raise_descriptors(DESCRIPTORS);
+    thread::Builder::new().name("orders".to_owned()).spawn(|| {
+        // Ends with the tool, however that ends.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    })?;
+    if options.datagrams {
+        return super::udp::run(options);
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     // std's backlog is 128; a storm of joiners needs more.
     SockRef::from(&listener).listen(4_096)?;
     println!("{}", listener.local_addr()?.port());
     let (joiners, joining) = channel();
     thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &joiners))?;
-    thread::Builder::new().name("orders".to_owned()).spawn(|| {
-        // Ends with the tool, however that ends.
-        let _ = io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    })?;
     send(options, &joining)
 }
 

@@ -33,13 +33,27 @@ const WATCHED: [(&str, &str); 4] = [
     ("TCPTimeouts", "packets had to be sent again after a time-out"),
 ];
 
+/// Counters of /proc/net/snmp's `Udp:` lines.
+const WATCHED_UDP: [(&str, &str); 2] = [
+    (
+        "RcvbufErrors",
+        "datagrams were dropped because their reader was too slow: raise net.core.rmem_max, or --threads",
+    ),
+    ("SndbufErrors", "datagrams were dropped because their sender's buffer was full"),
+];
+
 impl Kernel {
     /// Now; what cannot be read is 0.
     pub fn read() -> Self {
         let netstat = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let counters =
-            WATCHED.iter().map(|(name, _)| (*name, parse_netstat(&netstat, name).unwrap_or(0))).collect();
+        let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
+        // UDP-Lite has counters of the same names, below.
+        let udp: String =
+            snmp.lines().filter(|line| line.starts_with("Udp:")).map(|line| format!("{line}\n")).collect();
+        let from = |text: &str, name| parse_netstat(text, name).unwrap_or(0);
+        let tcp = WATCHED.iter().map(|(name, _)| (*name, from(&netstat, name)));
+        let counters = tcp.chain(WATCHED_UDP.iter().map(|(name, _)| (*name, from(&udp, name)))).collect();
         Self { counters, ticks: parse_cpu(&stat).unwrap_or_default() }
     }
 
@@ -51,6 +65,7 @@ impl Kernel {
         };
         WATCHED
             .iter()
+            .chain(&WATCHED_UDP)
             .map(|(name, what)| (*name, since(name), *what))
             .filter(|(_, count, _)| *count > 0)
             .collect()

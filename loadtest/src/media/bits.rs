@@ -21,6 +21,12 @@ impl BitWriter {
         }
     }
 
+    /// Zeros up to the next byte, and then `count` bytes of `byte`.
+    pub fn fill(&mut self, byte: u8, count: usize) {
+        self.used = 0;
+        self.bytes.resize(self.bytes.len() + count, byte);
+    }
+
     /// `ue(v)`, clause 9.1.
     pub fn ue(&mut self, value: u32) {
         let code = u64::from(value) + 1;

@@ -1,8 +1,9 @@
 //! H.264 that any decoder takes and nobody needs an encoder for: a grey picture, and pictures like the one before.
 //!
 //! Constrained Baseline. A keyframe is one slice of Intra 16x16 macroblocks, predicted from nothing and without a
-//! residual: one byte each. Every other picture skips all of its macroblocks. Filler data (unit type 12) makes up for the
-//! bytes that real pictures have. Clauses are of ITU-T H.264.
+//! residual: one byte each. Every other picture skips all of its macroblocks. The bytes that real pictures have are made up
+//! for by raw macroblocks (I_PCM) of the same grey at the slice's end, which no server may leave out, and in the last few
+//! hundred bytes by filler data (unit type 12), which WebRTC's do. Clauses are of ITU-T H.264.
 
 use super::bits::BitWriter;
 
@@ -14,6 +15,13 @@ const UNIT_IDR: u8 = 0x65;
 const UNIT_SLICE: u8 = 0x41;
 const UNIT_SPS: u8 = 0x67;
 const UNIT_PPS: u8 = 0x68;
+/// A raw macroblock: 256 samples of luma, 128 of chroma.
+const RAW_SAMPLES: usize = 384;
+/// What it takes at most: its type, up to a byte's end, the samples.
+const RAW_BYTES: usize = RAW_SAMPLES + 3;
+const GREY: u8 = 128;
+/// `mb_type` of I_PCM in I slices (table 7-11); P slices have five others before.
+const I_PCM: u32 = 25;
 /// What a filler unit takes at least: its header and trailing bits.
 const FILLER_BYTES_MIN: usize = 2;
 
@@ -109,8 +117,14 @@ impl Shape {
         bits.unit(UNIT_PPS)
     }
 
-    /// The slice of a keyframe; two in a row differ in `odd`.
-    pub fn key_slice(self, odd: bool) -> Vec<u8> {
+    /// How many raw macroblocks fit into `bytes`.
+    pub fn raw(self, bytes: usize) -> u32 {
+        u32::try_from(bytes / RAW_BYTES).unwrap_or(u32::MAX).min(self.macroblocks())
+    }
+
+    /// The slice of a keyframe, its last `raw` macroblocks raw; two in a row differ in `odd`.
+    pub fn key_slice(self, odd: bool, raw: u32) -> Vec<u8> {
+        let raw = raw.min(self.macroblocks());
         let mut bits = BitWriter::default();
         bits.ue(0);
         bits.ue(7);
@@ -120,18 +134,23 @@ impl Shape {
         // dec_ref_pic_marking, slice_qp_delta.
         bits.put(0, 2);
         bits.se(0);
-        for _ in 0..self.macroblocks() {
+        for _ in raw..self.macroblocks() {
             // I_16x16_2_0_0 (from the mean of what is around), chroma likewise, no change of QP, no coefficient.
             bits.ue(3);
             bits.ue(0);
             bits.se(0);
             bits.put(1, 1);
         }
+        for _ in 0..raw {
+            bits.ue(I_PCM);
+            bits.fill(GREY, RAW_SAMPLES);
+        }
         bits.unit(UNIT_IDR)
     }
 
-    /// The slice of a picture that is the one before; `number` counts from the keyframe.
-    pub fn same_slice(self, number: u64) -> Vec<u8> {
+    /// The slice of a picture that is the one before, its last `raw` macroblocks raw; `number` counts from the keyframe.
+    pub fn same_slice(self, number: u64, raw: u32) -> Vec<u8> {
+        let raw = raw.min(self.macroblocks());
         let mut bits = BitWriter::default();
         bits.ue(0);
         bits.ue(5);
@@ -140,8 +159,15 @@ impl Shape {
         // No override of references, no reordering, no adaptive marking, slice_qp_delta.
         bits.put(0, 3);
         bits.se(0);
-        // mb_skip_run: all.
-        bits.ue(self.macroblocks());
+        // mb_skip_run: all that come before, and none between two raw ones.
+        bits.ue(self.macroblocks() - raw);
+        for n in 0..raw {
+            if n > 0 {
+                bits.ue(0);
+            }
+            bits.ue(5 + I_PCM);
+            bits.fill(GREY, RAW_SAMPLES);
+        }
         bits.unit(UNIT_SLICE)
     }
 }

@@ -69,6 +69,21 @@ impl Programme {
         }
     }
 
+    /// The same without sound, and the bit rate of the sound that it has: WebRTC carries another codec.
+    pub fn pictures_alone(&self) -> (Self, Option<u64>) {
+        /// A file's sound is replaced by a tone of this bit rate.
+        const TONE_BIT_RATE: u64 = 64_000;
+        match self {
+            Self::Synthetic(shape) => {
+                let sound = shape.audio_bit_rate;
+                let alone =
+                    synthetic::Shape { bit_rate: shape.bit_rate - sound, audio_bit_rate: 0, ..*shape };
+                (Self::Synthetic(alone), (sound > 0).then_some(sound))
+            }
+            Self::Clip(_) => (self.clone(), Some(TONE_BIT_RATE)),
+        }
+    }
+
     /// From one keyframe to the next, microseconds, about.
     pub fn group_us(&self) -> u64 {
         match self {

@@ -74,9 +74,20 @@ impl Shape {
 
     /// What cannot be made: the bytes of a keyframe that the size of the picture takes, against those it is given.
     pub fn too_little(&self) -> Option<(usize, usize)> {
-        let needs = 5 + 4 + marker::UNIT_BYTES + 4 + self.pictures().key_slice(false).len() + 6;
+        let needs = 5 + 4 + marker::UNIT_BYTES + 4 + self.pictures().key_slice(false, 0).len() + 6;
         let has = self.picture_bytes().0;
         (needs > has).then_some((needs, has))
+    }
+
+    /// Raw macroblocks of a keyframe and of another picture.
+    fn raw(&self) -> (u32, u32) {
+        let pictures = self.pictures();
+        let (key, other) = self.picture_bytes();
+        // Head, marker, two lengths, and the least of a filler unit come on top of the slice.
+        let around = 5 + 4 + marker::UNIT_BYTES + 4 + 6;
+        let slices =
+            [pictures.key_slice(false, 0), pictures.same_slice(1, 0)].map(|slice| slice.len() + around);
+        (pictures.raw(key.saturating_sub(slices[0])), pictures.raw(other.saturating_sub(slices[1])))
     }
 
     fn audio_bytes(&self) -> usize {
@@ -92,6 +103,8 @@ pub struct Synthetic {
     sounds: u64,
     /// What every keyframe shares, for even and odd groups.
     keys: [Vec<u8>; 2],
+    /// Raw macroblocks of other pictures.
+    raw: u32,
     sound: Option<Vec<u8>>,
 }
 
@@ -103,8 +116,9 @@ impl Synthetic {
             body.resize(shape.audio_bytes().max(body.len()), 0);
             body
         });
-        let keys = [false, true].map(|odd| shape.pictures().key_slice(odd));
-        Self { shape: *shape, pictures: 0, sounds: 0, keys, sound }
+        let (raw_key, raw) = shape.raw();
+        let keys = [false, true].map(|odd| shape.pictures().key_slice(odd, raw_key));
+        Self { shape: *shape, pictures: 0, sounds: 0, keys, raw, sound }
     }
 
     fn picture_at(&self) -> u64 {
@@ -174,7 +188,7 @@ impl Synthetic {
         put_unit(out, &marker.unit());
         match number {
             0 => put_unit(out, self.keys.get((group % 2) as usize).map_or(&[], Vec::as_slice)),
-            _ => put_unit(out, &self.shape.pictures().same_slice(number)),
+            _ => put_unit(out, &self.shape.pictures().same_slice(number, self.raw)),
         }
         put_filler(out, bytes.saturating_sub(out.len() - start));
         self.pictures += 1;

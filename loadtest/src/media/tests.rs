@@ -91,6 +91,22 @@ fn parameter_sets_say_the_size_that_was_asked_for() {
 }
 
 #[test]
+fn little_of_a_picture_is_filler() {
+    let programme = Programme::Synthetic(SHAPE);
+    let mut source = Source::new(&programme, 1, 0);
+    let (mut filler, mut all) = (0, 0);
+    for _ in 0..200 {
+        let mut body = BytesMut::new();
+        if source.next(0, &mut body).kind == MediaKind::Video {
+            all += body.len();
+            let units = nal::units(&body[5..], 4).filter(|unit| codec::unit_type(unit) == 12);
+            filler += units.map(<[u8]>::len).sum::<usize>();
+        }
+    }
+    assert!(filler * 12 < all, "{filler} of {all} bytes may be left out by servers");
+}
+
+#[test]
 fn a_rate_too_low_for_the_picture_is_told() {
     assert_eq!(SHAPE.too_little(), None);
     assert!(synthetic::Shape { bit_rate: 20_000, audio_bit_rate: 0, ..SHAPE }.too_little().is_some());

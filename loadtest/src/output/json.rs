@@ -60,6 +60,12 @@ fn run(run: &Outcome) -> Value {
                 "first_byte_ms": times(&tally.first_byte),
                 "first_key_ms": times(&tally.first_key),
                 "gap_ms": times(&tally.gap),
+                "packets": tally.packets,
+                "packets_lost": tally.packets_lost,
+                "packets_reordered": tally.packets_reordered,
+                "freezes": tally.freezes,
+                "picture_gap_ms": times(&tally.picture_gap),
+                "jitter_ms": times(&tally.jitter),
             })
         })
         .collect();

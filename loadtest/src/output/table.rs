@@ -4,15 +4,16 @@ use std::fmt::Write as _;
 
 use super::Results;
 use crate::{
-    outcome::{Metric, Outcome},
+    outcome::{Metric, Outcome, frozen_percent, loss_percent},
     play::{Cohort, Role},
     stats::Tally,
     units::Unit,
 };
 
 /// Metrics of a comparison, in the order in which they matter.
-const COMPARED: [&str; 18] = [
+const COMPARED: [&str; 22] = [
     "cpu_per_gb",
+    "cpu_per_packet",
     "cpu",
     "cpu_user",
     "cpu_system",
@@ -28,6 +29,9 @@ const COMPARED: [&str; 18] = [
     "first_byte_p99",
     "first_key_p99",
     "gap_max",
+    "packets",
+    "packet_loss",
+    "freezes",
     "failed",
     "died",
 ];
@@ -118,11 +122,41 @@ fn players(run: &Outcome, out: &mut String) {
     for (cohort, tally) in &run.cohorts {
         add(&name(cohort), tally);
     }
+    let mut datagrams = vec![text(&[
+        "datagrams",
+        "packets/s",
+        "lost",
+        "of them",
+        "out of order",
+        "freezes",
+        "frozen",
+        "picture gap p99",
+        "max",
+        "jitter p99",
+    ])];
+    for (cohort, tally) in run.cohorts.iter().filter(|(_, tally)| tally.packets > 0) {
+        let millis = |value| Unit::Millis.show(value);
+        datagrams.push(vec![
+            name(cohort),
+            format!("{:.0}", tally.packets as f64 / run.seconds),
+            tally.packets_lost.to_string(),
+            Unit::Percent.show(loss_percent(tally)),
+            tally.packets_reordered.to_string(),
+            tally.freezes.to_string(),
+            Unit::Percent.show(frozen_percent(tally, run.seconds)),
+            millis(tally.picture_gap.quantile(0.99)),
+            millis(tally.picture_gap.max()),
+            millis(tally.jitter.quantile(0.99)),
+        ]);
+    }
     if run.cohorts.len() > 1 {
         add("all but slow", &run.tally(|cohort| cohort.role != Role::Slow));
     }
     columns(&rows, out);
     columns(&starts, out);
+    if datagrams.len() > 1 {
+        columns(&datagrams, out);
+    }
     let slow = run.tally(|cohort| cohort.role == Role::Slow);
     if slow.started > 0 {
         let others = run.tally(|cohort| cohort.role != Role::Slow);
@@ -160,6 +194,7 @@ fn cost(run: &Outcome, out: &mut String) {
             "cpu_user",
             "cpu_system",
             "cpu_per_gb",
+            "cpu_per_packet",
             "rss",
             "rss_anon",
             "memory_per_player",
@@ -172,6 +207,7 @@ fn cost(run: &Outcome, out: &mut String) {
             "user",
             "system",
             "CPU per GB",
+            "per packet",
             "resident",
             "own",
             "each player",
@@ -275,17 +311,20 @@ fn comparison(results: &Results, out: &mut String) {
         rows.push(row);
     }
     columns(&rows, out);
+    // Where there are packets these are what costs.
+    let packets = all.iter().flatten().any(|metric| metric.name == "cpu_per_packet");
+    let (price, of) = if packets { ("cpu_per_packet", "packet") } else { ("cpu_per_gb", "GB") };
     for name in names {
         let each: Vec<String> = results
             .runs
             .iter()
             .filter(|run| run.name == name)
             .map(|run| {
-                let metric = run.metrics().into_iter().find(|m| m.name == "cpu_per_gb");
+                let metric = run.metrics().into_iter().find(|m| m.name == price);
                 metric.map_or_else(|| "-".to_owned(), |m| m.unit.show(m.value))
             })
             .collect();
-        let _ = writeln!(out, "{name}, CPU per GB in each round: {}", each.join(", "));
+        let _ = writeln!(out, "{name}, CPU per {of} in each round: {}", each.join(", "));
     }
     let mut said: Vec<String> = Vec::new();
     for run in &results.runs {

@@ -12,6 +12,9 @@ use crate::{
 /// Messages without a keyframe after which there will be none: sound alone.
 const KEYLESS_MAX: u32 = 100;
 
+/// A picture that stays for longer than this is frozen.
+pub const FREEZE_NS: u64 = 200_000_000;
+
 /// What all inspectors of a run share.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -45,6 +48,10 @@ pub struct Inspector {
     last_time: [Option<u32>; 2],
     messages: u32,
     has_key: bool,
+    /// When the last picture was shown, and its time on the media's clock in microseconds.
+    last_shown: Option<(u64, u64)>,
+    /// How far pictures come from their rhythm (RFC 3550 section 6.4.1), nanoseconds.
+    jitter: f64,
 }
 
 impl Inspector {
@@ -71,11 +78,48 @@ impl Inspector {
 
     /// Looks at a message until the first keyframe; that is all an unparsed player does.
     pub fn first(&mut self, media: &Media, now: u64, tally: &mut Tally) {
+        self.begin(is_key(media), now, tally);
+    }
+
+    /// A picture or sound came; `key`: decoding can begin here.
+    pub fn begin(&mut self, key: bool, now: u64, tally: &mut Tally) {
         self.messages = self.messages.saturating_add(1);
-        if !self.has_key && is_key(media) {
+        if !self.has_key && key {
             self.has_key = true;
             tally.first_key.record_ns(now.saturating_sub(self.asked_ns));
         }
+    }
+
+    /// A whole picture came that would be shown now; `time_us` is on the media's clock.
+    pub fn shown(&mut self, now: u64, time_us: u64, terms: &Terms, tally: &mut Tally) {
+        if let Some((_, last_us)) = self.darkened(now, terms, tally) {
+            let (since, rhythm) = (self.since(now), (time_us as f64 - last_us as f64) * 1e3);
+            self.jitter += ((since - rhythm).abs() - self.jitter) / 16.0;
+            if terms.in_window(now) {
+                tally.jitter.record_ns(self.jitter as u64);
+            }
+        }
+        self.last_shown = Some((now, time_us));
+    }
+
+    fn since(&self, now: u64) -> f64 {
+        self.last_shown.map_or(0.0, |(last, _)| now.saturating_sub(last) as f64)
+    }
+
+    /// The picture that was shown until now is gone; which one, if there was one.
+    pub fn darkened(&mut self, now: u64, terms: &Terms, tally: &mut Tally) -> Option<(u64, u64)> {
+        let last = self.last_shown?;
+        // A freeze counts where it happened, so that one that outlasts the window is seen as well.
+        let (from, until) = (last.0.max(terms.open_ns), now.min(terms.close_ns));
+        if from < until {
+            let gap = until - from;
+            tally.picture_gap.record_ns(gap);
+            if gap > FREEZE_NS {
+                tally.freezes += 1;
+                tally.frozen_ns += gap;
+            }
+        }
+        Some(last)
     }
 
     /// Looks at a message.
@@ -98,13 +142,26 @@ impl Inspector {
             return;
         }
         let Some(marker) = Marker::find(&media.payload) else { return };
+        self.picture(&marker, is_key(media), now, terms, tally, live);
+    }
+
+    /// Looks at the marker of a picture.
+    pub fn picture(
+        &mut self,
+        marker: &Marker,
+        key: bool,
+        now: u64,
+        terms: &Terms,
+        tally: &mut Tally,
+        live: &Live,
+    ) {
         if terms.run.is_some_and(|run| run != marker.run) {
             tally.foreign += 1;
             return;
         }
-        self.order(&marker, is_key(media), tally);
+        self.order(marker, key, tally);
         // Pictures from before the player asked are its start, and as old as the group is long.
-        if steady && marker.sent_ns >= self.asked_ns {
+        if terms.in_window(now) && marker.sent_ns >= self.asked_ns {
             let latency = now.saturating_sub(marker.sent_ns);
             tally.latency.record_ns(latency);
             match terms.trouble_ns {
@@ -212,6 +269,18 @@ mod tests {
             inspector.arrival(now, &TERMS, &mut tally);
         }
         assert_eq!((tally.gap.count(), tally.stalls), (3, 1), "outside the window nothing counts");
+    }
+
+    #[test]
+    fn a_picture_that_stays_is_frozen_and_one_out_of_rhythm_jitters() {
+        let (mut inspector, mut tally) = (Inspector::new(0), Tally::default());
+        // 40 ms apart; the fourth comes 300 ms late, and the last one stays to the window's end.
+        for (at_ms, time_ms) in [(100_u64, 0_u64), (140, 40), (180, 80), (520, 120), (560, 160)] {
+            inspector.shown(at_ms * 1_000_000, time_ms * 1_000, &TERMS, &mut tally);
+        }
+        inspector.darkened(2_000_000_000, &TERMS, &mut tally);
+        assert_eq!((tally.freezes, tally.frozen_ns, tally.picture_gap.count()), (2, 780_000_000, 5));
+        assert!((tally.jitter.max() - 18.75).abs() < 0.1, "a sixteenth of 300 ms: {}", tally.jitter.max());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Players: threads with an epoll each, where those that are parsed live apart from those that only drain.
 //!
 //! A draining player costs an event and one `recv` that discards in the kernel; a parsed one tells latencies. Both parse
-//! until their first keyframe. Everything is known beforehand: who comes when ([`cohort`]), what is steady ([`Terms`]).
+//! until their first keyframe. Players of datagrams ([`rtc`]) have threads of their own, dealt out in the same way. Everything is known beforehand: who comes when ([`cohort`]), what is steady ([`Terms`]).
 
 pub mod cohort;
 pub mod connect;
 mod inspect;
 mod player;
+mod rtc;
+mod schedule;
 mod thread;
 mod wire;
 
@@ -67,16 +69,27 @@ impl Players {
         let stop = Arc::new(AtomicBool::new(false));
         let mut players = Self { live: Vec::new(), stop: Arc::clone(&stop), threads: Vec::new() };
         let deal = options.deal;
+        let has = |datagrams: bool| {
+            options.cohorts.iter().any(|cohort| cohort.address.form.is_datagrams() == datagrams)
+        };
+        let (streams, datagrams) = (has(false), has(true));
         for number in 0..deal.parsing + deal.draining {
-            let live = Arc::new(Live::default());
-            players.live.push(Arc::clone(&live));
-            let thread = thread::Thread::new(number, Arc::clone(&options), live, Arc::clone(&stop))?;
-            let name = if number < deal.parsing {
-                format!("parse-{number}")
-            } else {
-                format!("drain-{}", number - deal.parsing)
+            let name = |kind: &str| match number.checked_sub(deal.parsing) {
+                None => format!("{kind}parse-{number}"),
+                Some(draining) => format!("{kind}drain-{draining}"),
             };
-            players.threads.push(Builder::new().name(name).spawn(move || thread.run())?);
+            let mut live = || {
+                players.live.push(Arc::new(Live::default()));
+                players.live.last().map(Arc::clone).unwrap_or_default()
+            };
+            if streams {
+                let thread = thread::Thread::new(number, Arc::clone(&options), live(), Arc::clone(&stop))?;
+                players.threads.push(Builder::new().name(name("")).spawn(move || thread.run())?);
+            }
+            if datagrams {
+                let thread = rtc::Thread::new(number, Arc::clone(&options), live(), Arc::clone(&stop))?;
+                players.threads.push(Builder::new().name(name("rtc-")).spawn(move || thread.run())?);
+            }
         }
         Ok(players)
     }

@@ -1,8 +1,6 @@
 //! One thread of players: connects those whose time has come, serves those who got something, ends those who go.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
     io,
     os::fd::AsRawFd,
     sync::{
@@ -19,6 +17,7 @@ use super::{
     Options, Slow,
     connect::{self, advice},
     player::{Common, End, Player},
+    schedule::Schedule,
     wire::Wire,
 };
 use crate::{
@@ -49,10 +48,7 @@ pub struct Thread {
     poll: Poll,
     players: Slab<Player>,
     tallies: Vec<Tally>,
-    /// By cohort, the next player of this thread that has not come.
-    next: Vec<Option<u64>>,
-    /// When players go: time, token, id.
-    going: BinaryHeap<Reverse<(u64, usize, u64)>>,
+    schedule: Schedule,
     /// Slow players: token, id.
     slow: Vec<(usize, u64)>,
     ids: u64,
@@ -67,38 +63,19 @@ impl Thread {
         live: Arc<Live>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let cohorts = options.cohorts.len();
-        let mut thread = Self {
+        Ok(Self {
             number,
             live,
             stop,
             poll: Poll::new()?,
             players: Slab::new(),
-            tallies: vec![Tally::default(); cohorts],
-            next: vec![None; cohorts],
-            going: BinaryHeap::new(),
+            tallies: vec![Tally::default(); options.cohorts.len()],
+            schedule: Schedule::new(number, &options, |cohort| !cohort.address.form.is_datagrams()),
             slow: Vec::new(),
             ids: 0,
             busy: 0,
             options,
-        };
-        for cohort in 0..cohorts {
-            thread.advance(cohort, 0);
-        }
-        Ok(thread)
-    }
-
-    /// Finds the next player of this thread in a cohort, from number `from`.
-    fn advance(&mut self, cohort: usize, from: u64) {
-        let deal = self.options.deal;
-        let found = self
-            .options
-            .cohorts
-            .get(cohort)
-            .and_then(|cohort| (from..cohort.count).find(|n| cohort.thread(*n, deal) == self.number));
-        if let Some(next) = self.next.get_mut(cohort) {
-            *next = found;
-        }
+        })
     }
 
     /// Until all is over; what each cohort counted.
@@ -151,34 +128,18 @@ impl Thread {
     }
 
     fn wait(&self, now: u64) -> Duration {
-        let comes = self
-            .next
-            .iter()
-            .zip(&self.options.cohorts)
-            .filter_map(|(next, cohort)| next.map(|n| self.options.start_ns + cohort.comes_ns(n)));
-        let goes = self.going.peek().map(|Reverse((at, ..))| *at);
-        let first = comes.chain(goes).min().map_or(u64::MAX, |at| at.saturating_sub(now));
+        let first = self.schedule.next_ns(&self.options).saturating_sub(now);
         WAIT_MAX.min(Duration::from_nanos(first))
     }
 
     /// Begins to connect those whose time has come; whether there are more.
     fn connect_due(&mut self, now: u64) -> bool {
         let options = Arc::clone(&self.options);
-        let mut room = CONNECTS_AT_ONCE;
-        for (at, cohort) in options.cohorts.iter().enumerate() {
-            while let Some(n) = self.next.get(at).copied().flatten() {
-                if options.start_ns + cohort.comes_ns(n) > now {
-                    break;
-                }
-                if room == 0 {
-                    return true;
-                }
-                room -= 1;
-                self.connect(at, n);
-                self.advance(at, n + 1);
-            }
+        for _ in 0..CONNECTS_AT_ONCE {
+            let Some((at, n)) = self.schedule.comer(self.number, &options, now) else { return false };
+            self.connect(at, n);
         }
-        false
+        self.schedule.next_ns(&options) <= now
     }
 
     fn connect(&mut self, at: usize, n: u64) {
@@ -210,7 +171,7 @@ impl Thread {
         }
         self.busy += 1;
         if let Some(stays) = cohort.stays_ns(n) {
-            self.going.push(Reverse((clock::now() + stays, token, self.ids)));
+            self.schedule.will_go(clock::now() + stays, token, self.ids);
         }
         if cohort.slow.is_some() {
             self.slow.push((token, self.ids));
@@ -282,10 +243,7 @@ impl Thread {
 
     /// Ends players whose time is over.
     fn let_go(&mut self, now: u64) {
-        while let Some(Reverse((_, token, id))) =
-            self.going.peek().copied().filter(|Reverse((at, ..))| *at <= now)
-        {
-            self.going.pop();
+        while let Some((token, id)) = self.schedule.goer(now) {
             if self.players.get(token).is_some_and(|player| player.id == id)
                 && let Some(player) = self.remove(token)
             {

@@ -213,7 +213,7 @@ pub fn sign_of_life(form: Form, received: u64) -> Bytes {
         message::{UserControl, kind},
     };
     match form {
-        Form::HttpFlv => Bytes::new(),
+        Form::HttpFlv | Form::Whep | Form::Whip | Form::Udp => Bytes::new(),
         // Empty, so that any mask will do.
         Form::WsFlv => Bytes::from_static(&[0x8a, 0x80, 0, 0, 0, 0]),
         Form::Rtmp => {

@@ -1,7 +1,9 @@
-//! Publishers: one thread that sends every message of its streams when it is due, over RTMP.
+//! Publishers: one thread that sends every message of its streams when it is due, over RTMP or ([`whip`]) WebRTC.
 //!
 //! The thread sleeps to the next due time of all its streams, so a thousand of them cost a heap and not a thousand timers.
 //! How late messages leave is measured: a tool that is late measures itself. Times are nanoseconds on [`crate::clock`].
+
+mod whip;
 
 use std::{
     cmp::Reverse,
@@ -24,7 +26,7 @@ use crate::{
     media::{Programme, Source},
     play::{Sources, connect},
     stats::Times,
-    url::Address,
+    url::{Address, Form},
 };
 
 /// How long a server may take to let a publisher in.
@@ -53,6 +55,8 @@ pub struct Published {
     pub messages: u64,
     /// Bytes of bodies in the window.
     pub bytes: u64,
+    /// RTP packets in the window, of WHIP.
+    pub packets: u64,
     /// How much later than due messages left, in the window.
     pub late: Times,
     /// Times that a socket was full.
@@ -117,6 +121,9 @@ impl Publishers {
         window: Arc<Window>,
         stopped: &AtomicBool,
     ) -> Result<Self, PublishError> {
+        if address.form == Form::Whip {
+            return whip::start(address, count, programme, run, window, stopped);
+        }
         let error = |url: &str, reason: String| PublishError { url: url.to_owned(), reason };
         let remote = address.resolve().map_err(|e| error(&address.to_string(), e.to_string()))?;
         let sources = Sources::new(remote, count, None);

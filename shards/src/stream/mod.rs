@@ -292,6 +292,11 @@ impl Stream {
         self.inner.borrow().has_publisher()
     }
 
+    /// Whether all its tracks are known.
+    pub fn is_settled(&self) -> bool {
+        self.inner.borrow().is_settled()
+    }
+
     /// Readers of all renditions.
     pub fn viewers(&self) -> usize {
         self.inner.borrow().viewers()

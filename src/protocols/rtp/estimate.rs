@@ -46,6 +46,8 @@ pub struct Estimate {
     /// The shortest way from sending to arrival lately, on two clocks that differ by an unknown constant.
     shortest: Option<(i64, Instant)>,
     queue: f64,
+    /// The share of packets that were lost lately.
+    loss: f64,
     /// Bits a second that arrived lately.
     acked: f64,
     /// Bits a second that were sent lately.
@@ -65,6 +67,7 @@ impl Estimate {
             remb: None,
             shortest: None,
             queue: 0.0,
+            loss: 0.0,
             acked: 0.0,
             rate: 0.0,
             counted: (now, 0),
@@ -147,7 +150,10 @@ impl Estimate {
         let grows = self.queue > queue_before;
         let jammed = self.queue > QUEUE_MAX as f64 && grows;
         let arrived = if self.acked > 0.0 { self.acked } else { self.rate };
-        self.judge(f64::from(lost) / f64::from(covered), arrived, jammed, now);
+        // One of four packets is a quarter and means nothing: loss is judged over some two hundred.
+        let weight = (f64::from(covered) / 200.0).min(1.0);
+        self.loss += weight * (f64::from(lost) / f64::from(covered) - self.loss);
+        self.judge(self.loss, arrived, jammed, now);
     }
 
     /// One packet took `way`, up to the constant between the clocks.

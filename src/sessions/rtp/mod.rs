@@ -9,12 +9,14 @@ pub mod keys;
 pub mod line;
 pub mod mux;
 mod reports;
+mod scratch;
 pub mod unit;
 pub mod viewer;
 
 pub use line::LineOptions;
 pub use mux::{MuxOptions, RtpMux, Shared};
-pub use viewer::{Terms, Viewer, ViewerStats, Wire, Wishes};
+pub use reports::ViewerStats;
+pub use viewer::{Terms, Viewer, Wire, Wishes};
 
 /// The rendition's name.
 pub const RENDITION: shards::stream::RenditionKind = "rtp";

@@ -223,6 +223,11 @@ impl RtpMux {
 }
 
 impl Mux for RtpMux {
+    /// No browser takes AAC by RTP.
+    fn sound_for(&self, source: Codec) -> Codec {
+        if source == Codec::Aac { Codec::Opus } else { source }
+    }
+
     fn preamble(&mut self, _: &Scene) -> Bytes {
         Bytes::new()
     }

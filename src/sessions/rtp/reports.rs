@@ -10,6 +10,31 @@ use super::{
 };
 use crate::protocols::rtp::rtcp::{self, Packet, ReportBlock, SenderReport};
 
+/// Counters of one viewer, and what it reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ViewerStats {
+    /// Media packets sent.
+    pub packets: u64,
+    /// Bytes sent, headers and retransmissions included.
+    pub bytes: u64,
+    /// Packets that it asked for again.
+    pub missed: u64,
+    /// Packets that it got again.
+    pub resent: u64,
+    /// Keyframes that it asked for.
+    pub key_requests: u64,
+    /// Times its pictures were stopped until a keyframe, for its way was too narrow.
+    pub mutes: u64,
+    /// Datagrams that the system refused to send.
+    pub refused: u64,
+    /// The last round trip that it let us measure.
+    pub round_trip: Option<Duration>,
+    /// The share of packets that its last report calls lost, 0 to 1.
+    pub loss: f32,
+    /// Its last report's jitter.
+    pub jitter: Duration,
+}
+
 /// Between two sender reports.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Reports that a receiver may still refer to.

@@ -150,6 +150,7 @@ impl House {
             wait: Duration::from_secs(10),
             grace: Duration::from_secs(10),
             stall: Duration::from_secs(10),
+            transcoding: None,
         };
         let now = Instant::now();
         let stream = Stream::new("live/cam".parse().unwrap(), options, now);
@@ -186,7 +187,7 @@ impl House {
         let dts = Timestamp::from_millis(millis);
         self.publisher.frame(Frame { track, dts, composition: Timestamp::ZERO, kind, payload }).unwrap();
         self.publisher.flush().unwrap();
-        self.stream.begin_walk();
+        self.stream.begin_walk(self.now);
         while !self.stream.walk(&mut || false) {}
     }
 

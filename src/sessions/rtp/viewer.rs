@@ -25,11 +25,12 @@ use super::{
     keys::Keys,
     line::{Head, Line, LineOptions},
     mux::Shared,
-    reports::Reports,
+    reports::{Reports, ViewerStats},
+    scratch::{SCRATCH, Scratch},
     unit::{Unit, flag},
 };
 use crate::{
-    net::trains::{SEGMENTS_MAX, TRAIN_MAX, Train, Way},
+    net::trains::{Train, Way},
     protocols::rtp::{
         estimate::Estimate,
         rtx,
@@ -77,31 +78,6 @@ pub struct Terms<'a> {
     pub name: &'a str,
 }
 
-/// Counters of one viewer, and what it reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ViewerStats {
-    /// Media packets sent.
-    pub packets: u64,
-    /// Bytes sent, headers and retransmissions included.
-    pub bytes: u64,
-    /// Packets that it asked for again.
-    pub missed: u64,
-    /// Packets that it got again.
-    pub resent: u64,
-    /// Keyframes that it asked for.
-    pub key_requests: u64,
-    /// Times its pictures were stopped until a keyframe, for its way was too narrow.
-    pub mutes: u64,
-    /// Datagrams that the system refused to send.
-    pub refused: u64,
-    /// The last round trip that it let us measure.
-    pub round_trip: Option<Duration>,
-    /// The share of packets that its last report calls lost, 0 to 1.
-    pub loss: f32,
-    /// Its last report's jitter.
-    pub jitter: Duration,
-}
-
 /// What changes with each packet, and is taken back if packets did not leave.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
@@ -113,54 +89,6 @@ pub(super) struct Progress {
     /// What may be sent before pictures are stopped.
     budget: i64,
     pub(super) bytes: u64,
-}
-
-/// The buffer in which a shard's packets are sealed.
-#[derive(Default)]
-struct Scratch {
-    buffer: Vec<u8>,
-    trains: Vec<Train>,
-    /// For each train, how things stood before it: the viewer, and how much had been consumed.
-    marks: Vec<(Progress, usize)>,
-    /// The last train takes no more.
-    closed: bool,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-impl Scratch {
-    fn clear(&mut self) {
-        self.buffer.clear();
-        self.trains.clear();
-        self.marks.clear();
-        self.closed = false;
-    }
-
-    /// Whether a datagram of `len` bytes begins another train.
-    fn begins_train(&self, len: usize) -> bool {
-        self.closed
-            || self.trains.last().is_none_or(|train| {
-                len > train.segment
-                    || train.bytes + len > TRAIN_MAX
-                    || train.bytes >= train.segment * SEGMENTS_MAX
-            })
-    }
-
-    /// The datagram of `len` bytes that was written last joins the trains.
-    fn join(&mut self, len: usize, begins: bool) {
-        match self.trains.last_mut().filter(|_| !begins) {
-            Some(train) => {
-                train.bytes += len;
-                self.closed = len < train.segment;
-            }
-            None => {
-                self.trains.push(Train { bytes: len, segment: len });
-                self.closed = false;
-            }
-        }
-    }
 }
 
 /// See the module.

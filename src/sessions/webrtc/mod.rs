@@ -64,6 +64,8 @@ pub struct WebRtcOptions {
     pub connect_timeout: Duration,
     /// B-frames go to viewers as they come.
     pub keeps_bframes: bool,
+    /// AAC becomes Opus for viewers.
+    pub makes_opus: bool,
     /// Sessions of one shard.
     pub sessions_max: usize,
     /// The certificate of this process's DTLS.

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, rc::Rc, time::Instant};
 
 use shards::{
     media::{Codec, TrackId},
-    stream::{Party, PublishError},
+    stream::{Party, PublishError, Stream},
 };
 use str0m::{
     Candidate, IceCreds, Rtc,
@@ -199,7 +199,7 @@ impl WebRtc {
         }
         let ticket = context.admission.admit(peer.ip())?;
         let stream = context.shard.obtain(&call.key);
-        let order = self.order(call, &stream.scene());
+        let order = self.order(call, &stream);
         let chosen = choose(&offer, side, &order)?;
         let index = context.shard.id().index();
         let published = &self.options.published;
@@ -250,14 +250,23 @@ impl WebRtc {
     }
 
     /// The codecs that a session may have, the best first.
-    fn order(&self, call: &Call, scene: &shards::stream::Scene) -> Vec<Codec> {
+    fn order(&self, call: &Call, stream: &Stream) -> Vec<Codec> {
         let mut order: Vec<Codec> = self.options.codecs.iter().filter_map(|name| codec_named(name)).collect();
         if call.door.side == Side::Play {
+            let scene = stream.scene();
+            // A stream that nobody publishes yet may become anything; one whose tracks are still coming, in what is missing.
+            if !stream.is_settled() {
+                let is_missing = |codec: &Codec| scene.track(TrackId::new(codec.kind(), 0)).is_none();
+                order.retain(is_missing);
+            } else {
+                order.clear();
+            }
             let main = [TrackId::VIDEO, TrackId::AUDIO];
-            let tracks: Vec<Codec> =
-                main.iter().filter_map(|id| scene.track(*id)).map(|track| track.codec).collect();
-            // A stream that nobody publishes yet may become anything.
-            return if tracks.is_empty() { order } else { tracks };
+            let tracks = main.iter().filter_map(|id| scene.track(*id)).map(|track| match track.codec {
+                Codec::Aac if self.options.makes_opus => Codec::Opus,
+                codec => codec,
+            });
+            return tracks.chain(order).collect();
         }
         if let Some(wanted) = call.codec.as_deref().and_then(codec_named)
             && let Some(at) = order.iter().position(|codec| *codec == wanted)

@@ -15,10 +15,12 @@ pub mod media;
 pub mod player;
 pub mod ports;
 pub mod publisher;
+pub mod relay;
 pub mod rtc;
 pub mod rtmp;
 pub mod server;
 pub mod tools;
+pub mod webrtc;
 pub mod ws;
 
 use std::{

@@ -150,6 +150,11 @@ impl Server {
         self.addr(3)
     }
 
+    /// Where the first shard receives WebRTC's datagrams.
+    pub fn webrtc(&self) -> SocketAddr {
+        self.addr(4)
+    }
+
     /// `rtmp://127.0.0.1:PORT/KEY`.
     pub fn rtmp_url(&self, key: &str) -> String {
         format!("rtmp://{}/{key}", self.rtmp())

@@ -61,6 +61,11 @@ impl Inner {
         self.seat.is_some()
     }
 
+    /// Whether all tracks are known.
+    pub(in crate::stream) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
     /// Wakes `waker` when the seat is lost; `false` when it is lost already.
     pub(in crate::stream) fn watch_seat(&mut self, token: u64, waker: &Waker) -> bool {
         match &mut self.seat {
