@@ -79,7 +79,7 @@ impl Far {
         let (len, ssrc, sequence) = (header.header_len(), header.ssrc, header.sequence);
         let mut highest = self.highest.borrow_mut();
         let last = highest.entry(ssrc).or_insert(u64::from(sequence));
-        let index = *last + u64::from(sequence.wrapping_sub(*last as u16) as i16 as i64 as u64 & 0xffff);
+        let index = *last + u64::from(sequence.wrapping_sub(*last as u16));
         let index = if sequence.wrapping_sub(*last as u16) > 0x8000 { index - 0x1_0000 } else { index };
         *last = index.max(*last);
         let plain =
