@@ -35,6 +35,11 @@ pub enum Letter<A> {
         /// Who follows no longer.
         from: ShardId,
     },
+    /// To the owner of `key`: viewers of a mirror wait for a keyframe.
+    RequestKey {
+        /// The stream.
+        key: StreamKey,
+    },
     /// To a mirror of `key`: what the owner did, a batch at a time.
     Steps {
         /// The stream.

@@ -49,6 +49,11 @@ impl<A: Send + 'static> Mirrors<A> {
         }
     }
 
+    /// Viewers of the mirror of `key` wait for a keyframe.
+    pub(crate) fn request_key(&self, key: &StreamKey, owner: ShardId) {
+        self.post(owner, Letter::RequestKey { key: key.clone() });
+    }
+
     /// Whether what came is for the mirror of `key` that there is now.
     pub(crate) fn is_current(&self, key: &StreamKey, epoch: u64) -> bool {
         self.epochs.borrow().get(key) == Some(&epoch)

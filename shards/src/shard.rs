@@ -237,6 +237,11 @@ impl<A: Send + 'static> Shard<A> {
                     stream.untap(from.0);
                 }
             }
+            Letter::RequestKey { key } => {
+                if let Some(stream) = self.registry.find(&key) {
+                    stream.request_key();
+                }
+            }
             Letter::Steps { key, epoch, steps, gathered } => {
                 if self.mirrors.is_current(&key, epoch)
                     && let Some(stream) = self.registry.find(&key)
@@ -257,6 +262,11 @@ impl<A: Send + 'static> Shard<A> {
             false => self.spread.cool(self.id, stream.key()),
         });
         self.mirrors.tick();
+        self.registry.for_each(|stream| {
+            if stream.is_mirror() && stream.take_key_wish() {
+                self.mirrors.request_key(stream.key(), self.placement.owner(stream.key()));
+            }
+        });
         if let Some(limit) = self.mirror_share {
             self.registry.for_each(|stream| self.feel_heat(stream, limit, elapsed));
         }

@@ -282,6 +282,11 @@ impl Stream {
         }
     }
 
+    /// At a mirror: whether somebody waits for a keyframe that the owner is to ask for.
+    pub fn take_key_wish(&self) -> bool {
+        self.key_wish.wanted.take() && !self.inner.borrow().has_group()
+    }
+
     /// The tracks and metadata of this moment.
     pub fn scene(&self) -> Scene {
         self.inner.borrow().scene().clone()

@@ -74,6 +74,11 @@ impl Inner {
         self.mirror
     }
 
+    /// Whether a joiner could start.
+    pub(in crate::stream) fn has_group(&self) -> bool {
+        self.gop.is_open()
+    }
+
     /// Does what the owner did.
     pub(in crate::stream) fn follow(&mut self, steps: Vec<Step>, now: Instant) {
         for step in steps {

@@ -191,6 +191,24 @@ fn a_mirror_is_over_when_nobody_looks_and_the_owner_stays_as_long_as_it_follows(
 }
 
 #[test]
+fn viewers_of_a_mirror_without_a_group_wish_for_a_keyframe() {
+    let house = house_with(|options| options.gop.enable = false);
+    let publisher = house.publish_av();
+    let mirror = Mirror::of(&house);
+    let _far = mirror.house.join();
+    assert!(mirror.house.stream.take_key_wish());
+    assert!(!mirror.house.stream.take_key_wish(), "once is enough");
+    publisher.key(0);
+    house.pump();
+    mirror.deliver_all();
+    let _late = mirror.house.join();
+    assert!(
+        !mirror.house.stream.take_key_wish(),
+        "the next keyframe is not far, or there is a group to start from"
+    );
+}
+
+#[test]
 fn what_gathered_at_the_owner_does_not_gather_again() {
     let house = house_with(|options| options.coalesce = Duration::from_millis(80));
     let publisher = house.publish_av();
