@@ -1,3 +1,5 @@
+//! RTP headers and extensions: known bytes, round trips, every split and cut.
+
 use proptest::prelude::*;
 
 use super::fuzz;

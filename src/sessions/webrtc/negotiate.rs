@@ -72,7 +72,7 @@ pub fn kind_of(media: &Media) -> Option<TrackKind> {
 /// for a publisher, for a viewer those that the stream has, or might have.
 ///
 /// # Errors
-/// When nothing could be.
+/// When nothing could be, or no picture of a stream that has some for a viewer who wants to see.
 pub fn choose(offer: &Offer, side: Side, order: &[Codec]) -> Result<Vec<Option<Chosen>>, Disagreement> {
     let wants = |media: &&Media| match side {
         Side::Publish => matches!(media.direction, Direction::SendOnly | Direction::SendRecv),
@@ -108,7 +108,13 @@ pub fn choose(offer: &Offer, side: Side, order: &[Codec]) -> Result<Vec<Option<C
             Some(Chosen { codec })
         })
         .collect();
-    if chosen.iter().all(Option::is_none) {
+    // Whoever wants to see and could only hear is better told why.
+    let is_picture = |media: &Media| kind_of(media) == Some(TrackKind::Video);
+    let is_blind = side == Side::Play
+        && order.iter().any(|codec| codec.kind() == TrackKind::Video)
+        && lines().filter(wants).any(is_picture)
+        && !offer.media().iter().zip(&chosen).any(|(media, chosen)| is_picture(media) && chosen.is_some());
+    if is_blind || chosen.iter().all(Option::is_none) {
         let names = |codecs: &mut dyn Iterator<Item = String>| {
             let mut names: Vec<String> = Vec::new();
             codecs.for_each(|name| {

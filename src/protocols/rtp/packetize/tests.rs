@@ -1,3 +1,5 @@
+//! Packets of known bytes, and frames that survive being packetised and put together again.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use shards::media::{Shape, TrackId};

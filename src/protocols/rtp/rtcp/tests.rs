@@ -1,3 +1,5 @@
+//! Control packets of known bytes, round trips, and whatever a hostile peer may send.
+
 use proptest::prelude::*;
 
 use super::*;

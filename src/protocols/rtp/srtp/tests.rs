@@ -1,3 +1,5 @@
+//! The vectors of RFC 3711 and RFC 7714, and what must not open.
+
 use proptest::prelude::*;
 
 use super::*;
