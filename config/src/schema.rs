@@ -101,7 +101,7 @@ impl Listen {
 words! {
     /// What becomes of pictures that are shown in another order than they are sent; browsers cannot decode them.
     pub enum Bframes {
-        /// They are left out where no other picture needs them.
+        /// All that come out of order are left out, those that others refer to included.
         Drop = "drop",
         /// They are sent as they come.
         Keep = "keep",

@@ -1,6 +1,6 @@
 //! The RTP rendition: every frame packetised once for all viewers, and kept for a while for those who missed a packet.
 //!
-//! [`RtpMux`] writes the units of [`unit`](super::unit) into the stream's batches. What viewers ask of the stream as a whole lies
+//! [`RtpMux`] writes the units of [`mod@unit`] into the stream's batches. What viewers ask of the stream as a whole lies
 //! in [`Shared`]: packets that may be sent again, the newest moment, the rate of each layer. Times are microseconds of the
 //! stream's clock.
 

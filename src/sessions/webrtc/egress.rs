@@ -1,6 +1,6 @@
 //! From a stream to one WebRTC viewer: what was negotiated, handed to the stream's RTP rendition.
 //!
-//! str0m keeps ICE, DTLS and SDP; media and its control packets are ours in both directions ([`rtp`](crate::sessions::rtp)), with the keys
+//! str0m keeps ICE, DTLS and SDP; media and its control packets are ours in both directions ([`rtp`]), with the keys
 //! of the same handshake. Invariant: nothing that str0m seals with those keys leaves (see `Session::drain`), or one key would
 //! serve two counters.
 
