@@ -56,8 +56,8 @@ pub struct StreamArgs {
     /// The pictures' size.
     #[arg(long, value_name = "WxH", default_value = "640x360", value_parser = units::picture_size)]
     pub size: (u32, u32),
-    /// An FLV file to publish over and over instead, with any codecs; markers go into H.264. Of an MP4,
-    /// `ffmpeg -i IN.mp4 -c copy OUT.flv` makes one.
+    /// An FLV or MP4 file to publish over and over instead, with any codecs; markers go into H.264. An MP4 is read by
+    /// ffmpeg, which must be installed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bitrate", "audio", "no_audio", "fps", "gop", "size"])]
     pub file: Option<PathBuf>,
 }

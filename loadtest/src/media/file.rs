@@ -1,9 +1,9 @@
-//! An FLV file, over and over, with markers in its H.264 pictures.
+//! An FLV or MP4 file, over and over, with markers in its H.264 pictures.
 //!
 //! The file is held in memory. Each round begins where the one before ended, so the clock never jumps. Times are
 //! microseconds, sizes bytes.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, process::Command, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use shardcast::protocols::{
@@ -31,11 +31,41 @@ pub enum ClipError {
     #[error("it has {0} bytes; at most {FILE_BYTES_MAX} are held in memory")]
     TooLarge(u64),
     /// Not FLV.
-    #[error("it is no FLV file ({0}); `ffmpeg -i IN -c copy OUT.flv` makes one of an MP4")]
+    #[error("it is neither FLV ({0}) nor MP4")]
     NotFlv(#[from] FlvError),
+    /// An MP4 that ffmpeg does not turn into FLV, or there is no ffmpeg.
+    #[error("ffmpeg, which turns an MP4 into FLV, says: {0}")]
+    Remux(String),
     /// Nothing to loop over.
     #[error("it holds no pictures and no sound")]
     Empty,
+}
+
+/// An MP4 as FLV, its frames as they are: the first picture and the first sound.
+fn remux(path: &Path) -> Result<Vec<u8>, ClipError> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(path)
+        .args([
+            "-map",
+            "0:v:0?",
+            "-map",
+            "0:a:0?",
+            "-c",
+            "copy",
+            "-flvflags",
+            "no_duration_filesize",
+            "-f",
+            "flv",
+            "-",
+        ])
+        .output()
+        .map_err(|error| ClipError::Remux(format!("it cannot be started: {error}")))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(ClipError::Remux(said.lines().last().unwrap_or("nothing").to_owned()))
 }
 
 /// A file that was read.
@@ -73,7 +103,10 @@ impl Clip {
         }
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        Self::parse(&name, BytesMut::from(&fs::read(path)?[..]))
+        let bytes = fs::read(path)?;
+        // ISO/IEC 14496-12 §4.3: a file type box comes first.
+        let bytes = if bytes.get(4..8) == Some(b"ftyp") { remux(path)? } else { bytes };
+        Self::parse(&name, BytesMut::from(&bytes[..]))
     }
 
     /// From the bytes of a file.

@@ -149,3 +149,38 @@ fn what_is_no_file_is_told() {
     ));
     assert!(matches!(Clip::parse("x", BytesMut::new()), Err(file::ClipError::Empty)));
 }
+
+#[test]
+fn an_mp4_is_published_with_its_frames_as_they_are() {
+    let path = std::env::temp_dir().join(format!("loadtest-{}.mp4", std::process::id()));
+    let made = std::process::Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=d=1:s=64x64:r=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=d=1",
+        ])
+        .args(["-c:v", "libx264", "-c:a", "aac"])
+        .arg(&path)
+        .status();
+    assert!(
+        made.is_ok_and(|made| made.success()),
+        "ffmpeg makes the file (scripts/deps.sh test installs it)"
+    );
+    let clip = Clip::open(&path);
+    let _ = std::fs::remove_file(&path);
+    let clip = clip.expect("an MP4");
+    let described = clip.describe();
+    assert!(described.contains(".mp4 (1.") && !described.contains("no markers"), "{described}");
+    std::fs::write(&path, b"\0\0\0\x18ftypmp42 and then nonsense").expect("a file");
+    let broken = Clip::open(&path);
+    let _ = std::fs::remove_file(&path);
+    assert!(matches!(broken, Err(file::ClipError::Remux(_))));
+}
