@@ -404,7 +404,7 @@ impl Inner {
         }
         self.drop_unread(now);
         // What found no room before.
-        self.taps.iter_mut().for_each(Tap::send);
+        self.taps.iter_mut().for_each(Tap::send_again);
         if overdue { Work::Now } else { Work::None }
     }
 

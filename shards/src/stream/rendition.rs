@@ -106,6 +106,8 @@ impl Rendition {
 
     /// From now on its sound is `track`, which is made for it; `None`: the publisher's.
     pub(super) fn set_sound(&mut self, track: Option<Track>) {
+        // Nobody makes what it was waiting for: it goes on with the next group.
+        self.awaits_sound &= track.is_some();
         self.sound = track;
     }
 

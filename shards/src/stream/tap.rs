@@ -30,6 +30,8 @@ pub(super) struct Tap {
     bytes_max: usize,
     /// Some was left out: nothing makes sense to the mirror before the next group.
     lost: bool,
+    /// The road had no room for what waits.
+    blocked: bool,
     gathered: Duration,
     pub(super) skips: u64,
 }
@@ -43,6 +45,7 @@ impl Tap {
             bytes: 0,
             bytes_max,
             lost: false,
+            blocked: false,
             gathered: Duration::ZERO,
             skips: 0,
         }
@@ -65,7 +68,10 @@ impl Tap {
         self.bytes += step.bytes();
         self.steps.push(step);
         if self.bytes > self.bytes_max || self.steps.len() > STEPS_MAX {
-            (self.steps, self.bytes, self.lost) = (Vec::new(), 0, true);
+            // Who publishes is still told: viewers there must not think that nobody does.
+            self.steps.retain(|step| matches!(step, Step::Seated(_) | Step::Vacant));
+            self.steps.drain(..self.steps.len().saturating_sub(1));
+            (self.bytes, self.lost) = (0, true);
             self.skips += 1;
         }
     }
@@ -93,8 +99,15 @@ impl Tap {
         // The next batch is about as large as this one.
         let room = Vec::with_capacity(self.steps.len());
         match self.relay.relay(mem::replace(&mut self.steps, room), self.gathered) {
-            Ok(()) => self.bytes = 0,
-            Err(steps) => self.steps = steps,
+            Ok(()) => (self.bytes, self.blocked) = (0, false),
+            Err(steps) => (self.steps, self.blocked) = (steps, true),
+        }
+    }
+
+    /// Sends what found no room before; what only gathers goes on gathering.
+    pub(super) fn send_again(&mut self) {
+        if self.blocked {
+            self.send();
         }
     }
 }

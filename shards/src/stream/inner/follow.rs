@@ -76,7 +76,7 @@ impl Inner {
 
     /// Whether a joiner could start.
     pub(in crate::stream) fn has_group(&self) -> bool {
-        self.gop.is_open()
+        self.gop.group().is_some()
     }
 
     /// Does what the owner did.

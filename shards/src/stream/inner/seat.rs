@@ -89,8 +89,9 @@ impl Inner {
         if matches!(self.phase, Phase::Gathering { first: Some(_), .. }) {
             self.run();
         }
-        self.vacate(now);
+        // First, so that there as here those who wait may still start from what was given.
         self.tell_mirrors(|| Step::Vacant);
+        self.vacate(now);
         true
     }
 
