@@ -269,28 +269,28 @@ impl<A: Send + 'static> Shard<A> {
         });
         if let Some(limit) = self.mirror_share {
             self.registry.for_each(|stream| self.feel_heat(stream, limit, elapsed));
+            self.spread.count(self.id, |key| self.registry.find(key).map_or(0, |stream| stream.viewers()));
         }
     }
 
-    /// Looks whether one of its streams takes more than its share of this shard's time, and tells where viewers are.
+    /// Looks whether one of its streams takes more than its share of this shard's time.
     fn feel_heat(&self, stream: &Stream, limit: f32, elapsed: Duration) {
         let (key, viewers) = (stream.key(), stream.viewers());
         let share = stream.note_share(elapsed);
         let owner = self.placement.owner(key);
-        let mut crowd = self.spread.crowd(owner, key);
         if owner == self.id {
+            let crowd = self.spread.crowd(owner, key);
             // What all its viewers would take here.
             let everywhere = crowd.as_ref().map_or(1.0, |crowd| crowd.total() as f32 / viewers.max(1) as f32);
             match &crowd {
-                None if share >= limit => crowd = self.spread.heat(owner, key),
+                None if share >= limit => {
+                    self.spread.heat(owner, key);
+                }
                 Some(_) if share * everywhere < limit / 2.0 && stream.mirrors() == 0 => {
                     self.spread.cool(owner, key);
                 }
                 _ => {}
             }
-        }
-        if let Some(crowd) = crowd {
-            crowd.set(self.id, viewers);
         }
     }
 

@@ -109,6 +109,13 @@ impl Spread {
         }
     }
 
+    /// Writes down how many viewers `shard` has of each hot stream: whoever was counted in and never came is forgotten.
+    pub fn count(&self, shard: ShardId, viewers: impl Fn(&StreamKey) -> usize) {
+        for hot in &self.hot {
+            hot.load().iter().for_each(|(key, crowd)| crowd.set(shard, viewers(key)));
+        }
+    }
+
     /// Where a viewer of `key` goes that `here` has accepted: to the owner, unless the stream is hot; then it stays, unless
     /// another shard has clearly fewer of them or time to spare that this one has not. It is counted in.
     pub fn place(&self, owner: ShardId, here: ShardId, key: &StreamKey) -> ShardId {
