@@ -46,6 +46,9 @@ impl Server {
         set(format!("shards={cpus:?}"));
         set(format!("delivery.coalesce={coalesce}"));
         set("log.level=warn".to_owned());
+        // Not measured here, and their ports may be taken.
+        set("api.enable=false".to_owned());
+        set("webrtc.enable=false".to_owned());
         // The publisher rests while the floor is measured.
         set("publish.silence_timeout=10m".to_owned());
         let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;

@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     rc::Rc,
     time::Duration,
 };
@@ -25,8 +25,8 @@ pub(crate) struct Mirrors<A: Send + 'static> {
     /// Which mirror of a stream is the current one.
     epochs: RefCell<HashMap<StreamKey, u64>>,
     newest: Cell<u64>,
-    /// Letters that found no room.
-    later: RefCell<VecDeque<(ShardId, Letter<A>)>>,
+    /// Letters that found no room, for each shard.
+    later: RefCell<BTreeMap<ShardId, VecDeque<Letter<A>>>>,
 }
 
 impl<A: Send + 'static> Mirrors<A> {
@@ -70,22 +70,23 @@ impl<A: Send + 'static> Mirrors<A> {
     }
 
     /// Time passed: inboxes may have room again.
-    pub(crate) fn tick(&self) {
-        let mut later = self.later.borrow_mut();
-        for _ in 0..later.len() {
-            let Some((to, letter)) = later.pop_front() else { return };
-            if let Err(letter) = self.outbox.post(to, letter) {
-                later.push_front((to, letter));
-                return;
+    pub(crate) fn retry(&self) {
+        self.later.borrow_mut().retain(|to, letters| {
+            while let Some(letter) = letters.pop_front() {
+                if let Err(letter) = self.outbox.post(*to, letter) {
+                    letters.push_front(letter);
+                    return true;
+                }
             }
-        }
+            false
+        });
     }
 
     fn post(&self, to: ShardId, letter: Letter<A>) {
         let mut later = self.later.borrow_mut();
-        let letter = if later.is_empty() { self.outbox.post(to, letter) } else { Err(letter) };
+        let letter = if later.contains_key(&to) { Err(letter) } else { self.outbox.post(to, letter) };
         if let Err(letter) = letter {
-            later.push_back((to, letter));
+            later.entry(to).or_default().push_back(letter);
         }
     }
 }

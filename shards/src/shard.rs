@@ -261,7 +261,6 @@ impl<A: Send + 'static> Shard<A> {
             true => self.mirrors.end(stream.key(), self.placement.owner(stream.key())),
             false => self.spread.cool(self.id, stream.key()),
         });
-        self.mirrors.tick();
         self.registry.for_each(|stream| {
             if stream.is_mirror() && stream.take_key_wish() {
                 self.mirrors.request_key(stream.key(), self.placement.owner(stream.key()));
@@ -393,6 +392,7 @@ pub(crate) async fn run<S: Service>(
     loop {
         timer::sleep(PULSE).await;
         let now = Instant::now();
+        shard.mirrors.retry();
         if now.saturating_duration_since(ticked) < TICK {
             continue;
         }

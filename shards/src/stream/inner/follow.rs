@@ -94,8 +94,14 @@ impl Inner {
                 self.gop.begin_gathering();
             }
             Step::Open { scene, at } => {
+                let begins = !matches!(self.phase, Phase::Running);
+                // Sound in another codec is not made of the old group.
+                self.gop.clear();
                 self.run_on(scene);
                 self.cache_group(at);
+                if begins {
+                    self.await_sound();
+                }
                 self.open_group(at);
             }
             Step::Frame(frame) => {

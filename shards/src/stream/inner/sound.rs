@@ -60,6 +60,17 @@ impl Inner {
         }
     }
 
+    /// A group begins of which some comes at once: renditions whose sound is made start when that is done, so that sound and
+    /// pictures lie in order.
+    pub(super) fn await_sound(&mut self) {
+        let Self { derived, renditions, options, .. } = self;
+        if options.gop.enable {
+            for derived in &*derived {
+                needing(renditions, derived).for_each(Rendition::await_sound);
+            }
+        }
+    }
+
     /// Whether sound waits to be made.
     pub(in crate::stream) fn has_sound_to_make(&self) -> bool {
         self.derived.iter().any(Derived::is_behind)

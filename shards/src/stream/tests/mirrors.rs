@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::house::*;
+use super::{house::*, sound::with_parrot};
 use crate::stream::{Leave, Life, Relay, Step, Takeover};
 
 /// The road between two shards.
@@ -203,6 +203,27 @@ fn viewers_of_a_mirror_without_a_group_wish_for_a_keyframe() {
     mirror.deliver_all();
     let _late = mirror.house.join();
     assert!(mirror.house.stream.take_key_wish(), "nothing is kept to start from");
+}
+
+#[test]
+fn sound_that_a_mirror_makes_lies_between_its_pictures() {
+    let house = house_with(with_parrot);
+    let publisher = house.publish_av();
+    publisher.key(0);
+    for (sound, picture) in [(10, 40), (30, 80), (50, 120)] {
+        publisher.sound(sound);
+        publisher.inter(picture);
+    }
+    house.pump();
+    let mirror = Mirror::of(&house);
+    // It was there before the owner answered, as the first viewer of a mirror always is.
+    let far = mirror.house.join_opus("opus");
+    mirror.deliver_all();
+    let near = house.join_opus("opus");
+    house.pump();
+    let got = |player: &Player| player.all().replace(['{', '}'], "");
+    assert_eq!(got(&far), got(&near));
+    assert!(got(&far).contains("<o "), "{}", got(&far));
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Transcode for Parrot {
     }
 }
 
-fn with_parrot(options: &mut StreamOptions) {
+pub fn with_parrot(options: &mut StreamOptions) {
     options.transcoding = Some(Transcoding { make: parrot, aac_bitrate: 1, opus_bitrate: 96_000 });
 }
 
