@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shards::{
     media::{Shape, StreamKey, Track},
-    stream::{DerivedStats, StreamStats, Totals},
+    stream::{DerivedStats, StreamStats},
 };
 
 use crate::{
@@ -151,12 +151,16 @@ fn stream(shard: usize, key: &StreamKey, stats: &StreamStats, mirrors: &[(usize,
         .as_ref()
         .map(|party| json!({ "protocol": party.protocol, "peer": party.peer.to_string(), "id": &*party.id }));
     let mut forms: BTreeMap<&str, usize> = BTreeMap::new();
-    let (mut totals, mut lag) = (Totals::default(), stats.lag);
+    let (mut totals, mut lag) = (stats.elsewhere, stats.lag);
     for stats in std::iter::once(stats).chain(mirrors.iter().map(|(_, stats)| *stats)) {
         totals.add(&stats.totals);
         lag = lag.max(stats.lag);
         stats.readers.iter().for_each(|(kind, readers)| *forms.entry(kind).or_default() += readers);
     }
+    let everywhere = std::iter::once((shard, stats)).chain(mirrors.iter().copied());
+    let transcodes: Vec<Value> = everywhere
+        .flat_map(|(shard, stats)| stats.derived.iter().map(move |derived| transcode(shard, derived)))
+        .collect();
     let mirrors: Vec<Value> =
         mirrors.iter().map(|(shard, stats)| json!({ "shard": shard, "viewers": viewers(stats) })).collect();
     json!({
@@ -168,7 +172,7 @@ fn stream(shard: usize, key: &StreamKey, stats: &StreamStats, mirrors: &[(usize,
         "publisher": publisher,
         "uptime_ms": millis(stats.uptime),
         "tracks": stats.scene.tracks().iter().map(track).collect::<Vec<_>>(),
-        "transcodes": stats.derived.iter().map(transcode).collect::<Vec<_>>(),
+        "transcodes": transcodes,
         "viewers": forms.values().sum::<usize>(),
         "viewers_by_form": forms,
         "mirrors": mirrors,
@@ -224,8 +228,9 @@ fn ratio(count: u64, of: u64) -> f64 {
 }
 
 /// Sound that is made for players who cannot take the publisher's.
-fn transcode(derived: &DerivedStats) -> Value {
+fn transcode(shard: usize, derived: &DerivedStats) -> Value {
     let mut value = track(&derived.track);
+    value["shard"] = shard.into();
     value["from"] = derived.from.name().into();
     value["frames"] = derived.frames.into();
     value["bytes"] = derived.bytes.into();

@@ -9,7 +9,11 @@ use std::{cell::RefCell, time::Duration};
 
 use glommio::channels::shared_channel::{self, ConnectedSender, SharedReceiver, SharedSender};
 
-use crate::{media::StreamKey, placement::ShardId, stream::Step};
+use crate::{
+    media::StreamKey,
+    placement::ShardId,
+    stream::{Step, Totals},
+};
 
 /// Letters in flight from one shard to another: a burst of joins beyond it waits for its turn in the sender.
 pub const INBOX_LETTERS: usize = 256;
@@ -34,6 +38,8 @@ pub enum Letter<A> {
         key: StreamKey,
         /// Who follows no longer.
         from: ShardId,
+        /// What its viewers came to.
+        totals: Totals,
     },
     /// To the owner of `key`: viewers of a mirror wait for a keyframe.
     RequestKey {

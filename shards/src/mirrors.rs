@@ -15,7 +15,7 @@ use crate::{
     handoff::{Letter, Outbox},
     media::StreamKey,
     placement::ShardId,
-    stream::{Relay, Step},
+    stream::{Relay, Step, Totals},
 };
 
 /// See the module.
@@ -42,10 +42,10 @@ impl<A: Send + 'static> Mirrors<A> {
         self.post(owner, Letter::Follow { key: key.clone(), from: self.id, epoch });
     }
 
-    /// The mirror of `key` is over.
-    pub(crate) fn end(&self, key: &StreamKey, owner: ShardId) {
+    /// The mirror of `key` is over; its viewers came to `totals`.
+    pub(crate) fn end(&self, key: &StreamKey, owner: ShardId, totals: Totals) {
         if self.epochs.borrow_mut().remove(key).is_some() {
-            self.post(owner, Letter::Unfollow { key: key.clone(), from: self.id });
+            self.post(owner, Letter::Unfollow { key: key.clone(), from: self.id, totals });
         }
     }
 

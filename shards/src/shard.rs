@@ -232,9 +232,9 @@ impl<A: Send + 'static> Shard<A> {
             Letter::Follow { key, from, epoch } => {
                 self.obtain(&key).tap(from.0, self.mirrors.relay(from, &key, epoch));
             }
-            Letter::Unfollow { key, from } => {
+            Letter::Unfollow { key, from, totals } => {
                 if let Some(stream) = self.registry.find(&key) {
-                    stream.untap(from.0);
+                    stream.untap(from.0, &totals);
                 }
             }
             Letter::RequestKey { key } => {
@@ -258,7 +258,9 @@ impl<A: Send + 'static> Shard<A> {
         let elapsed = self.observe(now);
         self.spread.set_load(self.id, self.busy());
         self.registry.tick(now, |stream| match stream.is_mirror() {
-            true => self.mirrors.end(stream.key(), self.placement.owner(stream.key())),
+            true => {
+                self.mirrors.end(stream.key(), self.placement.owner(stream.key()), stream.totals());
+            }
             false => self.spread.cool(self.id, stream.key()),
         });
         self.registry.for_each(|stream| {

@@ -52,6 +52,9 @@ pub(super) struct Inner {
     renditions: Vec<(Rendition, Option<Instant>)>,
     /// The mirrors on other shards.
     taps: Vec<Tap>,
+    /// What viewers of mirrors came to that are no more, and how often those mirrors were overtaken.
+    elsewhere: Totals,
+    mirror_skips: u64,
     /// It is a mirror itself.
     mirror: bool,
     /// When the last publisher went.
@@ -80,6 +83,8 @@ impl Inner {
             derived: Vec::new(),
             renditions: Vec::new(),
             taps: Vec::new(),
+            elsewhere: Totals::default(),
+            mirror_skips: 0,
             mirror: false,
             gone: None,
             walking: 0,

@@ -207,9 +207,9 @@ impl Stream {
         inner.set_gathered(self.coalesce.get());
     }
 
-    /// At the owner: the mirror `id` follows no longer.
-    pub fn untap(&self, id: u16) {
-        self.inner.borrow_mut().untap(id);
+    /// At the owner: the mirror `id` follows no longer; its viewers came to `totals`.
+    pub fn untap(&self, id: u16, totals: &Totals) {
+        self.inner.borrow_mut().untap(id, totals);
     }
 
     /// At the owner: how many mirrors follow.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     media::{Timestamp, TrackId},
     stream::{
-        Scene,
+        Scene, Totals,
         gop::{Changed, Entry},
         step::Step,
         tap::{Relay, Tap},
@@ -21,7 +21,7 @@ impl Inner {
 
     /// A mirror follows from here on; one that followed under the same `id` no longer does.
     pub(in crate::stream) fn tap(&mut self, id: u16, relay: Box<dyn Relay>) {
-        self.untap(id);
+        self.untap(id, &Totals::default());
         let mut tap = Tap::new(id, relay, self.options.ring.bytes_max);
         if let Some(seat) = &self.seat {
             tap.note(Step::Seated(seat.party.clone()));
@@ -34,9 +34,10 @@ impl Inner {
         self.taps.push(tap);
     }
 
-    /// The mirror `id` follows no longer.
-    pub(in crate::stream) fn untap(&mut self, id: u16) {
-        self.taps.retain(|tap| tap.id != id);
+    /// The mirror `id` follows no longer; its viewers came to `totals`.
+    pub(in crate::stream) fn untap(&mut self, id: u16, totals: &Totals) {
+        self.elsewhere.add(totals);
+        self.mirror_skips += self.taps.extract_if(.., |tap| tap.id == id).map(|tap| tap.skips).sum::<u64>();
     }
 
     /// How long frames gather before mirrors get them.

@@ -49,6 +49,8 @@ pub struct StreamStats {
     pub is_mirror: bool,
     /// Mirrors on other shards that follow it.
     pub mirrors: usize,
+    /// What viewers of mirrors came to that are no more.
+    pub elsewhere: Totals,
     /// Times that a mirror was overtaken and skipped to a keyframe.
     pub mirror_skips: u64,
     /// Who publishes.
@@ -112,7 +114,8 @@ impl Inner {
         let mut stats = StreamStats {
             is_mirror: self.mirror,
             mirrors: self.taps.len(),
-            mirror_skips: self.taps.iter().map(|tap| tap.skips).sum(),
+            elsewhere: self.elsewhere,
+            mirror_skips: self.mirror_skips + self.taps.iter().map(|tap| tap.skips).sum::<u64>(),
             publisher: self.seat.as_ref().map(|seat| seat.party.clone()),
             uptime: self
                 .seat

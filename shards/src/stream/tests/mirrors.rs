@@ -186,7 +186,9 @@ fn a_mirror_is_over_when_nobody_looks_and_the_owner_stays_as_long_as_it_follows(
     drop(far);
     mirror.house.pass(6_000);
     assert_eq!(mirror.house.stream.tick(mirror.house.now), Life::Over);
-    house.stream.untap(1);
+    let totals = mirror.house.stream.totals();
+    house.stream.untap(1, &totals);
+    assert_eq!(house.stream.stats().elsewhere, totals, "what it sent is not forgotten");
     assert_eq!(house.stream.tick(house.now), Life::Over);
 }
 
