@@ -285,7 +285,7 @@ impl Node {
             connections: Rc::default(),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
-            gate: access::open(),
+            gate: access::Gate::open(),
             webrtc: OnceCell::new(),
             pages: Rc::new(move |request| api.answer(request)),
             refusals: Rc::default(),

@@ -7,7 +7,7 @@ use shards::media::StreamKey;
 
 use super::{
     Client, Context, Guest,
-    access::{Action, Ask, Denied},
+    access::{Action, Ask, Denied, Grant},
     client::Gone,
     flv::{self, Framing},
     webrtc,
@@ -37,6 +37,8 @@ pub struct Visit {
     reply: Reply,
     token: Option<String>,
     query: String,
+    /// The page that the client stands in, as it says.
+    page: String,
     /// What came behind the request.
     input: BytesMut,
 }
@@ -44,7 +46,9 @@ pub struct Visit {
 impl Visit {
     fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
         let token = request.token().map(str::to_owned);
-        Self { wish, key, reply, token, query: request.target.raw_query().to_owned(), input }
+        let page = request.headers.get("referer").unwrap_or_default().to_owned();
+        let query = request.target.raw_query().to_owned();
+        Self { wish, key, reply, token, query, page, input }
     }
 
     /// The stream.
@@ -184,7 +188,7 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
     }
     let response = match gone {
         Gone::Closing(closing @ Closing::Silent(_)) => Response::text(Status::REQUEST_TIMEOUT, closing),
-        Gone::Closing(closing @ Closing::Shutdown) => Response::text(Status::UNAVAILABLE, closing),
+        Gone::Closing(closing) => Response::text(Status::UNAVAILABLE, closing),
         Gone::Peer(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Response::text(Status::BAD_REQUEST, "the request ended within its head")
         }
@@ -275,9 +279,7 @@ const fn framing(version: Version) -> Framing {
 /// The answer to one who may not.
 fn denial(denied: &Denied) -> Response {
     match denied {
-        Denied::Unauthorized(_) => {
-            Response::text(Status::UNAUTHORIZED, denied).header("WWW-Authenticate", "Bearer").cors()
-        }
+        Denied::Unauthorized(_) => Response::unauthorized(denied),
         Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
     }
 }
@@ -289,7 +291,7 @@ pub async fn go_on(
     visit: Visit,
     refusal: Option<&str>,
 ) -> Option<(Client, Guest)> {
-    let Visit { wish, key, reply, token, query, input } = visit;
+    let Visit { wish, key, reply, token, query, page, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
         client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
@@ -302,17 +304,28 @@ pub async fn go_on(
         // It asks when it knows more.
         Wish::Signal(_) => None,
     };
+    let mut leave = Grant::default();
     if let Some((action, protocol)) = asks {
-        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &query);
-        if let Err(denied) = (context.gate)(ask).await {
-            tracing::warn!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "refused: {denied}");
-            client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
-            return None;
+        let peer = client.entry().peer();
+        let ask = Ask::new(client.id(), action, &key, protocol, peer).with(token, &query).from(
+            peer.ip(),
+            "",
+            &page,
+        );
+        match context.gate.ask(ask).await {
+            Ok(grant) => leave = grant,
+            Err(denied) => {
+                tracing::warn!(conn = %client.id(), stream = %key, %peer, "refused: {denied}");
+                client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
+                return None;
+            }
         }
     }
+    client.entry().allow_until(leave.until);
     match wish {
         Wish::Signal(call) => {
-            let response = webrtc::answer(context, call, client.entry().peer()).await;
+            let peer = client.entry().peer();
+            let response = webrtc::answer(context, call, peer, peer.ip(), &page).await;
             let client = say(context, client, &response, reply).await?;
             return Box::pin(serve(context, client, input, None)).await;
         }

@@ -124,9 +124,13 @@ impl Goodbye<'_> {
             Outcome::Closing(closing) => {
                 let code = match closing {
                     Closing::Shutdown => close::GOING_AWAY,
-                    Closing::Silent(_) => close::POLICY,
+                    Closing::Silent(_) | Closing::Expired => close::POLICY,
                 };
-                (self.words(code, Status::UNAVAILABLE, &closing.to_string()), closing.to_string())
+                let status = match closing {
+                    Closing::Expired => Status::UNAUTHORIZED,
+                    _ => Status::UNAVAILABLE,
+                };
+                (self.words(code, status, &closing.to_string()), closing.to_string())
             }
             Outcome::Leave(Leave::NoPublisher) => {
                 let why = format!("nobody publishes {}", self.key);
@@ -159,7 +163,11 @@ impl Goodbye<'_> {
         match self.framing {
             Framing::WebSocket => ws::frame::close(code, sentence),
             _ if !self.started => {
-                Response::text(status, sentence).cors().write(Reply { keep_alive: false, ..self.reply })
+                let response = match status {
+                    Status::UNAUTHORIZED => Response::unauthorized(sentence),
+                    status => Response::text(status, sentence).cors(),
+                };
+                response.write(Reply { keep_alive: false, ..self.reply })
             }
             Framing::Chunked => Bytes::from_static(chunked::LAST),
             Framing::Plain => Bytes::new(),

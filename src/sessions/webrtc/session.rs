@@ -23,7 +23,7 @@ use crate::{
         udp::{Route, Udp},
     },
     protocols::whip::{Chosen, Offer, Side},
-    sessions::rtp::keys,
+    sessions::{access::Grant, rtp::keys},
 };
 
 /// What a session does for its peer.
@@ -91,6 +91,8 @@ pub struct Session {
     pub deadline: Instant,
     unsignalled: Option<Unsignalled>,
     entry: Connection,
+    /// Held until the end.
+    _grant: Grant,
     role: Role,
     locals: Vec<Way>,
     /// Which address of this machine the peer uses.
@@ -114,6 +116,7 @@ impl Session {
         rtc: Rtc,
         role: Role,
         entry: Connection,
+        grant: Grant,
         locals: Vec<Way>,
         connect_within: Duration,
     ) -> Self {
@@ -131,6 +134,7 @@ impl Session {
             ways: Vec::new(),
             deadline: now,
             entry,
+            _grant: grant,
             role,
             locals,
             local: None,

@@ -3,7 +3,11 @@
 //! Section numbers are those of RFC 9725 (WHIP); WHEP says the same of viewers. SRS's JSON has status 200 for everything
 //! and tells failures by `code`.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use shards::{
     media::{Codec, TrackId},
@@ -106,11 +110,17 @@ struct Begun {
     names: Names,
 }
 
-/// Answers a call whose stream is this shard's.
-pub async fn answer(context: &Rc<Context>, call: Signal, peer: SocketAddr) -> Response {
+/// Answers a call whose stream is this shard's. It comes from `peer`, on behalf of `ip`, and from a `page`.
+pub async fn answer(
+    context: &Rc<Context>,
+    call: Signal,
+    peer: SocketAddr,
+    ip: IpAddr,
+    page: &str,
+) -> Response {
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
     match &call.verb {
-        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, peer).await {
+        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, peer, ip, page).await {
             Ok(begun) => webrtc.created(&call, &begun),
             Err(refused) => {
                 tracing::warn!(stream = %call.key, %peer, "{}: refused: {refused}", call.door.side.protocol());
@@ -169,7 +179,7 @@ fn refusal(door: Door, refused: &Refused) -> Response {
     let response = Response::text(refused.status(), refused).cors();
     match refused.status() {
         Status::UNAVAILABLE => response.header("Retry-After", "5"),
-        Status::UNAUTHORIZED => response.header("WWW-Authenticate", "Bearer"),
+        Status::UNAUTHORIZED => Response::unauthorized(refused),
         _ => response,
     }
 }
@@ -188,12 +198,17 @@ impl WebRtc {
         call: &Call,
         sdp: &str,
         peer: SocketAddr,
+        ip: IpAddr,
+        page: &str,
     ) -> Result<Begun, Refused> {
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
         let action = if side == Side::Publish { Action::Publish } else { Action::Play };
-        let ask = Ask::new(action, &call.key, side.protocol(), peer);
-        (context.gate)(ask.with(call.token.clone(), &call.query)).await?;
+        let id = ConnId::random();
+        let ask = Ask::new(id, action, &call.key, side.protocol(), peer)
+            .with(call.token.clone(), &call.query)
+            .from(ip, "", page);
+        let grant = context.gate.ask(ask).await?;
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }
@@ -219,7 +234,6 @@ impl WebRtc {
         let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
         let answer = offer.complete(&answer, &chosen);
-        let id = ConnId::random();
         let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
         let terms = Terms { offer, chosen };
         let role = match side {
@@ -241,11 +255,12 @@ impl WebRtc {
             ufrag: creds.ufrag,
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
+        entry.allow_until(grant.until);
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
         let connect = self.options.connect_timeout;
         let begun = Begun { answer, names: names.clone() };
-        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, entry, locals, connect));
+        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, entry, grant, locals, connect));
         Ok(begun)
     }
 
