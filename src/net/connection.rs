@@ -57,8 +57,15 @@ struct Life {
 
 impl Life {
     fn close(&self, closing: Closing) {
-        // Who was only silent may still be let go on; nobody else may.
-        if matches!(self.closing.get(), None | Some(Closing::Silent(_))) {
+        let stands = match self.closing.get() {
+            None => false,
+            // These may still be taken back; the others may not, and so go before them.
+            Some(Closing::Silent(_) | Closing::Expired) => {
+                matches!(closing, Closing::Silent(_) | Closing::Expired)
+            }
+            Some(_) => true,
+        };
+        if !stands {
             self.closing.set(Some(closing));
             if let Some(waker) = self.waker.take() {
                 waker.wake();
@@ -271,6 +278,7 @@ mod tests {
         table.tick(Instant::now());
         assert!(table.kick(kicked.id()));
         kicked.expect_nothing();
+        kicked.allow_until(None);
         assert_eq!((verdict(&kicked), verdict(&other)), (Some(Closing::Kicked), None));
         assert!(!table.kick(ConnId::random()));
     }

@@ -202,9 +202,7 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
     let response = match gone {
         Gone::Closing(closing @ Closing::Silent(_)) => Response::text(Status::REQUEST_TIMEOUT, closing),
         Gone::Closing(closing @ Closing::Kicked) => Response::text(Status::FORBIDDEN, closing),
-        Gone::Closing(closing @ (Closing::Shutdown | Closing::Expired)) => {
-            Response::text(Status::UNAVAILABLE, closing)
-        }
+        Gone::Closing(closing) => Response::text(Status::UNAVAILABLE, closing),
         Gone::Peer(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Response::text(Status::BAD_REQUEST, "the request ended within its head")
         }

@@ -64,7 +64,7 @@ pub struct Place {
     pub tally: Rc<Tally>,
     /// Its place there.
     pub _enrolled: Enrolled,
-    /// What it may, held until the end.
+    /// Leave to be here, held until the end.
     pub _grant: Grant,
 }
 

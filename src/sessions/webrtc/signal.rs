@@ -112,7 +112,7 @@ struct Begun {
     names: Names,
 }
 
-/// Answers a call whose stream is this shard's.
+/// Answers a call whose stream is this shard's, by a client that said this of itself.
 pub async fn answer(context: &Rc<Context>, call: Signal, client: &Client, said: Said) -> Response {
     let (peer, ip) = (client.entry().peer(), client.ip());
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
