@@ -5,6 +5,7 @@
 
 mod browser;
 mod cli;
+mod console;
 mod hostile;
 mod http;
 mod mirrors;

@@ -204,7 +204,8 @@ fn chromium_publishes_layers_and_single_track_players_get_the_largest() {
 fn the_flow_of_srs_sdk_works_unmodified() {
     let server = Server::start();
     let browser = Browser::start();
-    browser.open(&format!("http://{}/", server.http()));
+    // Not the console, whose policy lets it talk to its own origin only.
+    browser.open(&format!("http://{}/vendor/manifest.js", server.http()));
     let api = server.api();
     let session = |kind: &str, media: &str| {
         browser.run_async(&format!(
