@@ -15,8 +15,8 @@ use std::{
 };
 
 use shards::{
-    media::StreamKey,
-    stream::{Leave, Stream, Subscriber},
+    media::{StreamKey, Timestamp},
+    stream::{Leave, ReaderStats, Stream, Subscriber},
 };
 use str0m::{Rtc, media::Mid, rtp::Extension};
 
@@ -142,6 +142,12 @@ impl Viewer {
     /// What has been sent so far, and what the viewer says of it.
     pub fn stats(&self) -> ViewerStats {
         self.flowing.as_ref().map(|(viewer, _)| viewer.stats()).unwrap_or_default()
+    }
+
+    /// What it has had of the stream, and how far it is behind.
+    pub fn standing(&self) -> (ReaderStats, Timestamp) {
+        let flowing = self.flowing.as_ref();
+        flowing.map(|(_, subscriber)| subscriber.standing()).unwrap_or_default()
     }
 
     /// The handshake has come to keys.
