@@ -202,6 +202,13 @@ impl Viewer {
         true
     }
 
+    /// The way to `peer` is another's; media goes nowhere until the viewer is heard again.
+    pub fn lose(&self, peer: SocketAddr) {
+        if let Some((viewer, _)) = &self.flowing {
+            viewer.lose_way(peer);
+        }
+    }
+
     /// Time passes: reports that are due leave, and what waited for its time.
     pub fn on_time(&mut self, now: Instant) {
         if let Some((viewer, _)) = &self.flowing

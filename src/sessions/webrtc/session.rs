@@ -16,7 +16,14 @@ use str0m::{
     net::{Protocol, Receive, Transmit},
 };
 
-use super::{egress::Viewer, ingest::Ingest, table::Way, tally::Tally, tcp::Lines, unsignalled::Unsignalled};
+use super::{
+    egress::Viewer,
+    ingest::Ingest,
+    table::{WAYS_MAX, Way},
+    tally::Tally,
+    tcp::Lines,
+    unsignalled::Unsignalled,
+};
 use crate::{
     clients::{Enrolled, Reading},
     conn_id::ConnId,
@@ -25,7 +32,7 @@ use crate::{
         udp::{Route, Udp},
     },
     protocols::whip::{Chosen, Offer, Side},
-    sessions::rtp::keys,
+    sessions::{access::Grant, rtp::keys},
 };
 
 /// What a session does for its peer.
@@ -57,6 +64,8 @@ pub struct Place {
     pub tally: Rc<Tally>,
     /// Its place there.
     pub _enrolled: Enrolled,
+    /// Leave to be here, held until the end.
+    pub _grant: Grant,
 }
 
 /// What was agreed on.
@@ -97,8 +106,10 @@ pub struct Session {
     pub terms: Terms,
     /// The str0m machine.
     pub rtc: Rtc,
-    /// The ways on which it has been heard with its password, the newest last.
+    /// The ways on which it has been heard with its password, and nobody else since; the newest last.
     pub ways: Vec<Way>,
+    /// The ways on which another session was heard since; nothing is sent there. The newest last.
+    lost: Vec<Way>,
     /// When str0m wants to be called next.
     pub deadline: Instant,
     unsignalled: Option<Unsignalled>,
@@ -143,6 +154,7 @@ impl Session {
             terms,
             rtc,
             ways: Vec::new(),
+            lost: Vec::new(),
             deadline: now,
             place,
             received: 0,
@@ -186,6 +198,29 @@ impl Session {
     /// It is over, unless it is already.
     pub fn end(&mut self, why: impl Into<String>) {
         self.ended.get_or_insert_with(|| why.into());
+    }
+
+    /// It was heard on this way with its password.
+    pub fn gain(&mut self, way: Way) {
+        self.ways.retain(|known| *known != way);
+        self.ways.push(way);
+        self.lost.retain(|known| *known != way);
+    }
+
+    /// Another session was heard on this way: whatever was sent there would reach that one's peer, who can make nothing of it, or
+    /// worse: an alert from an unfinished handshake ends another just as well.
+    pub fn lose(&mut self, way: Way) {
+        self.ways.retain(|known| *known != way);
+        if self.lost.len() == WAYS_MAX {
+            self.lost.remove(0);
+        }
+        self.lost.push(way);
+        if self.secured == Some(way.peer) {
+            self.secured = None;
+        }
+        if let Role::Play(viewer) = &self.role {
+            viewer.lose(way.peer);
+        }
     }
 
     /// A datagram for it. Whether it was a request of ICE that knew the session's password.
@@ -405,6 +440,9 @@ impl Session {
     }
 
     fn transmit(&self, transmit: &Transmit, around: &Surroundings<'_>) {
+        if self.lost.contains(&Way { protocol: transmit.proto, peer: transmit.destination }) {
+            return;
+        }
         if transmit.proto == Protocol::Udp {
             let route = Route { peer: transmit.destination, local: self.local };
             // Full buffers and unreachable peers are losses like any other.

@@ -11,7 +11,7 @@ use std::{
 
 use shards::{
     media::{Codec, TrackId},
-    stream::{Party, PublishError, Stream},
+    stream::{PublishError, Stream},
 };
 use str0m::{
     Candidate, IceCreds, Rtc,
@@ -112,7 +112,7 @@ struct Begun {
     names: Names,
 }
 
-/// Answers a call whose stream is this shard's.
+/// Answers a call whose stream is this shard's, by a client that said this of itself.
 pub async fn answer(context: &Rc<Context>, call: Signal, client: &Client, said: Said) -> Response {
     let (peer, ip) = (client.entry().peer(), client.ip());
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
@@ -176,7 +176,7 @@ fn refusal(door: Door, refused: &Refused) -> Response {
     let response = Response::text(refused.status(), refused).cors();
     match refused.status() {
         Status::UNAVAILABLE => response.header("Retry-After", "5"),
-        Status::UNAUTHORIZED => response.header("WWW-Authenticate", "Bearer"),
+        Status::UNAUTHORIZED => Response::unauthorized(refused),
         _ => response,
     }
 }
@@ -200,8 +200,11 @@ impl WebRtc {
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
         let action = if side == Side::Publish { Action::Publish } else { Action::Play };
-        let ask = Ask::new(action, &call.key, side.protocol(), peer);
-        (context.gate)(ask.with(call.token.clone(), &call.query)).await?;
+        let id = ConnId::random();
+        let ask = Ask::new(id, action, &call.key, side.protocol(), peer)
+            .with(call.token.clone(), &call.query)
+            .from(ip, "", &said.page_url);
+        let grant = context.gate.ask(ask).await?;
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }
@@ -227,12 +230,14 @@ impl WebRtc {
         let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
         let answer = offer.complete(&answer, &chosen);
-        let id = ConnId::random();
-        let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
+        // Of SRS's JSON the parameters are those of the address in it.
+        let said = Said { param: call.query.clone(), ..said };
+        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
+        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let terms = Terms { offer, chosen };
         let role = match side {
             Side::Publish => {
-                let publisher = stream.publish(party)?;
+                let publisher = stream.publish(card.party())?;
                 let ingest =
                     Ingest::new(publisher, &terms.offer, &terms.chosen).map_err(|_| Refused::Evicted)?;
                 Role::Publish(Box::new(ingest))
@@ -249,17 +254,14 @@ impl WebRtc {
             ufrag: creds.ufrag,
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
-        // Of SRS's JSON the parameters are those of the address in it.
-        let said = Said { param: call.query.clone(), ..said };
-        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
+        entry.allow_until(grant.until);
         let tally = Rc::<Tally>::default();
-        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
         let connect = self.options.connect_timeout;
         let begun = Begun { answer, names: names.clone() };
-        let place = Place { entry, tally, _enrolled: enrolled };
+        let place = Place { entry, tally, _enrolled: enrolled, _grant: grant };
         self.enter(Session::new(names, call.key.clone(), terms, rtc, role, place, locals, connect));
         Ok(begun)
     }
