@@ -1,8 +1,9 @@
 // The server's API as the console asks it: with credentials where they are wanted, a time limit, and errors that say
 // what to do next.
 //
-// Credentials live in this tab alone (sessionStorage) and go out only to this page's own origin. The browser's own
-// password box is kept away (`credentials: 'omit'` with our own header): a page that polls would open it again and again.
+// Credentials of the form live in this tab alone (sessionStorage) and go out only to this page's own origin. What the browser
+// knows itself, because it asked before it showed this page, is used as well, until the server has refused it once: a page
+// that polls must not open the browser's own password box again and again.
 
 const KEPT = 'shardcast.credentials';
 const TIMEOUT = 8000;
@@ -16,6 +17,8 @@ export class ApiError extends Error {
 }
 
 let header = read();
+/** Whether what the browser knows by itself may do. */
+let ambient = true;
 
 function read() {
   // Private windows may refuse storage; the page works without.
@@ -68,13 +71,14 @@ async function sentence(answer) {
  * Throws an {@link ApiError}.
  */
 export async function call(method, path, { body, accept = 'json' } = {}) {
-  const headers = {};
+  // A server that sees this header does not make the browser ask.
+  const headers = { 'X-Requested-With': 'fetch' };
   if (header) headers.Authorization = header;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let answer;
   try {
     answer = await fetch(path, {
-      method, headers, cache: 'no-store', credentials: 'omit',
+      method, headers, cache: 'no-store', credentials: header || !ambient ? 'omit' : 'same-origin',
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(TIMEOUT),
     });
@@ -87,6 +91,7 @@ export async function call(method, path, { body, accept = 'json' } = {}) {
   }
   const said = await sentence(answer);
   if (answer.status === 401) {
+    ambient = false;
     gate.dispatchEvent(new Event('wanted'));
     throw new ApiError('unauthorized', said || 'The server wants to know who you are.', 401);
   }

@@ -4,6 +4,7 @@
 // built into `main` and says what ends it. `window.shardcast` shows tests the player and what went wrong.
 
 import * as theme from '/js/theme.js';
+import { useToken } from '/js/api.js';
 import { keyOf, path } from '/js/addresses.js';
 import { announce, h, icon, say, setIcon, show } from '/js/dom.js';
 import { plural, span } from '/js/format.js';
@@ -37,6 +38,16 @@ function route({ pathname }) {
     if (key) return [(root, context) => stream(root, { ...context, key }), '/'];
   }
   return [missing, null];
+}
+
+/** `/?token=…` opens the console for who has a token; it does not stay in the address. Elsewhere a token is the stream's. */
+function takeToken() {
+  const here = new URL(location);
+  const token = here.searchParams.get('token');
+  if (!token || here.pathname.startsWith('/watch/')) return;
+  useToken(token);
+  here.searchParams.delete('token');
+  history.replaceState(null, '', here);
 }
 
 /** `/?stream=live/demo&protocol=ws` was a stream's page once, and still leads there. */
@@ -138,5 +149,6 @@ watch(['server', 'trouble'], () => {
 typeface();
 answerGate();
 oldAddress();
+takeToken();
 open({ focus: false });
 start();

@@ -5,6 +5,8 @@ import { h, s, say } from '/js/dom.js';
 
 /** Room left of the plot for the scale, and below it. */
 const LEFT = 44;
+/** Room for the newest point's dot. */
+const RIGHT = 5;
 const BELOW = 16;
 const HEIGHT = 132;
 
@@ -62,7 +64,7 @@ export class Chart {
     this.plot.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
     const now = Date.now();
     const top = roundUp(Math.max(this.floor, ...this.points.map(({ v }) => v ?? 0)) * 1.05);
-    const x = (t) => width - (now - t) / this.past * (width - LEFT);
+    const x = (t) => width - RIGHT - (now - t) / this.past * (width - RIGHT - LEFT);
     const y = (v) => HEIGHT - BELOW - v / top * (HEIGHT - BELOW - 8);
     const seen = this.points.filter(({ t, v }) => v !== null && x(t) >= LEFT);
     const last = seen.at(-1);
@@ -85,7 +87,7 @@ export class Chart {
     this.dot.setAttribute('visibility', mark ? 'visible' : 'hidden');
     this.rule.setAttribute('visibility', chosen ? 'visible' : 'hidden');
     if (mark) {
-      this.dot.setAttribute('cx', Math.min(x(mark.t), width - 4));
+      this.dot.setAttribute('cx', x(mark.t));
       this.dot.setAttribute('cy', y(mark.v));
     }
     if (chosen) {
@@ -106,7 +108,7 @@ export class Chart {
       s('text', { x: LEFT - 8, y: y(v) + 4, 'text-anchor': 'end' }, v ? this.tick(v) : '0'),
     ]);
     const times = [[1, '2 min'], [0.5, '1 min'], [0, 'now']].map(([share, text]) => s('text', {
-      x: width - share * (width - LEFT), y: HEIGHT - 1, 'text-anchor': share === 1 ? 'start' : share ? 'middle' : 'end',
+      x: share ? width - RIGHT - share * (width - RIGHT - LEFT) : width, y: HEIGHT - 1, 'text-anchor': share === 1 ? 'start' : share ? 'middle' : 'end',
     }, text));
     this.grid.replaceChildren(...lines, ...times);
   }

@@ -42,6 +42,9 @@ function rates(before, now, passed) {
     if (!old || passed <= 0 || shard.bytes_out < old.bytes_out) return;
     shard.kbps_out = (shard.bytes_out - old.bytes_out) * 8 / passed;
   });
+  const known = now.shards?.filter(({ kbps_out: kbps }) => kbps !== undefined) ?? [];
+  // The server's own figure is smoother, where it tells one.
+  if (known.length) now.kbps_out ??= known.reduce((sum, { kbps_out: kbps }) => sum + kbps, 0);
 }
 
 let serverAt = 0;

@@ -1,6 +1,5 @@
 // `/server`: the process and its shards, what it may cost, the configuration that counts, and what the log said last.
 
-import { get, poll } from '/js/api.js';
 import { h, reconcile, say, show } from '/js/dom.js';
 import { bytes, count, millis, percent, plural, rate, span } from '/js/format.js';
 import { figure, problem } from '/js/parts.js';
@@ -8,8 +7,6 @@ import { store, watch } from '/js/store.js';
 import { licences } from '/js/vendor.js';
 import { configuration } from '/js/views/config.js';
 import { log } from '/js/views/log.js';
-
-const SUMMARIES = 3000;
 
 function shardRow() {
   const parts = { name: h('b', {}), cpu: h('span', { class: 'muted small' }), bar: h('div', { class: 'bar-fill' }), busy: h('span', { class: 'bar-value' }), facts: h('span', { class: 'muted small shard-facts' }) };
@@ -42,13 +39,13 @@ function limitRow() {
   return row;
 }
 
-function renewLimit({ parts }, { name, used, most, format }) {
+function renewLimit({ parts }, { name, used, most, format, words }) {
   say(parts.name, name);
   const share = most > 0 ? Math.min(1, used / most) : 0;
   parts.bar.style.width = `${Math.max(share * 100, used > 0 ? 0.5 : 0).toFixed(1)}%`;
   parts.bar.dataset.level = share > 0.9 ? 'high' : share > 0.7 ? 'middle' : 'low';
   parts.bar.parentElement.setAttribute('aria-label', `${percent(share)} used`);
-  say(parts.value, `${format(used)} of ${format(most)}`);
+  say(parts.value, words ?? `${format(used)} of ${format(most)}`);
 }
 
 /** Builds the page. */
@@ -75,7 +72,6 @@ export function server(root, { signIn }) {
     root.append(h('p', { class: 'muted small foot' }, 'This page uses ', ...terms.flatMap((file, index) => [index ? ', ' : '', h('a', { href: `/vendor/${file}`, target: '_blank' }, file.replace('.LICENSE.txt', ''))]), ' under the licences behind these names.'));
   }
 
-  let measured = null;
   let told = null;
   function render() {
     const { server: facts, trouble, loaded } = store;
@@ -95,33 +91,30 @@ export function server(root, { signIn }) {
     figures.uptime.set(span(facts.uptime_ms), `process ${facts.pid}`);
     figures.version.set(facts.version, facts.tls ? 'with TLS' : 'without TLS');
     figures.connections.set(count(sum(({ connections }) => connections)), plural(store.streams.length, 'live stream'));
-    figures.out.set(facts.shards.some(({ kbps_out: kbps }) => kbps !== undefined) ? rate(sum(({ kbps_out: kbps }) => kbps)) : '–', `${bytes(sum(({ bytes_out: sent }) => sent))} since the start`);
-    const self = measured?.self;
-    const system = measured?.system;
-    figures.cpu.set(self ? percent(self.cpu_percent) : percent(sum(({ busy }) => busy) / facts.shards.length), self ? `of one core · machine ${percent(system?.cpu_percent)}` : 'of the shards’ time');
-    figures.memory.set(self ? bytes(self.mem_kbyte * 1024) : '–', system ? `of ${bytes(system.mem_ram_kbyte * 1024)}` : '');
+    figures.out.set(rate(facts.kbps_out), `${bytes(sum(({ bytes_out: sent }) => sent))} since the start`);
+    const { machine } = facts;
+    // A server that does not measure itself still has its shards.
+    if (facts.cpu === undefined) figures.cpu.set(percent(sum(({ busy }) => busy) / facts.shards.length), 'of the shards’ time');
+    else figures.cpu.set(percent(facts.cpu), machine ? `of ${plural(machine.cpus, 'CPU')} · all programs ${percent(machine.cpu)}` : 'of the machine');
+    figures.memory.set(bytes(facts.memory_bytes), machine ? `of ${bytes(machine.memory_bytes)}` : '');
     reconcile(shards, facts.shards, { key: ({ id }) => String(id), make: shardRow, update: renewShard });
     const most = (key) => Number(config.value(key) ?? 0);
     const rows = [
       { name: 'Connections', used: sum(({ connections }) => connections), most: most('limits.connections'), format: count },
-      { name: 'Memory of the machine', used: (self?.mem_kbyte ?? 0) * 1024, most: (system?.mem_ram_kbyte ?? 0) * 1024, format: bytes },
+      { name: 'WebRTC sessions', used: sum(({ webrtc_sessions: sessions }) => sessions), most: most('webrtc.sessions_max') * facts.shards.length, format: count },
+      { name: 'Memory of the machine', used: (machine?.memory ?? 0) * (machine?.memory_bytes ?? 0), most: machine?.memory_bytes ?? 0, format: bytes },
+      { name: 'CPU of the machine', used: machine?.cpu ?? 0, most: machine ? 1 : 0, words: percent(machine?.cpu) },
     ].filter((row) => row.most > 0);
     show(limitSection, rows.length > 0);
     reconcile(limits, rows, { key: ({ name }) => name, make: limitRow, update: renewLimit });
   }
 
   const leave = watch(['server', 'trouble'], render);
-  // SRS's own summary has what the process and the machine use; a server without it shows the shards' figures alone.
-  const stop = poll(async () => {
-    measured = (await get('/api/v1/summaries')).data ?? null;
-    render();
-  }, SUMMARIES, (error) => { if (error.kind === 'missing') stop?.(); });
   render();
   return {
     title: 'Server',
     end() {
       leave();
-      stop();
       config.end();
       lines.end();
     },

@@ -111,8 +111,7 @@ export function streams(root, { signIn }) {
     figures.streams.set(count(all.length), store.awaited.length ? `${store.awaited.length} awaited` : '');
     figures.viewers.set(count(sum(({ viewers }) => viewers)));
     figures.incoming.set(rate(sum(({ bitrate_kbps: kbps }) => kbps)));
-    const sent = store.server?.shards?.map(({ kbps_out: kbps }) => kbps).filter((kbps) => kbps !== undefined) ?? [];
-    figures.outgoing.set(sent.length ? rate(sent.reduce((total, kbps) => total + kbps, 0)) : '–');
+    figures.outgoing.set(rate(store.server?.kbps_out));
     const wanted = search.value.trim().toLowerCase();
     const found = all.filter(({ key }) => key.toLowerCase().includes(wanted)).sort(ORDERS[order][1]);
     show(tools, all.length > 1);

@@ -14,6 +14,7 @@ import { viewers } from '/js/views/viewers.js';
 
 const PROTOCOL = 'shardcast.protocol';
 const CHOICES = [['whep', 'WebRTC'], ['http', 'HTTP-FLV'], ['ws', 'WS-FLV']];
+const KEYS = [['space', 'pause'], ['M', 'sound'], ['L', 'now'], ['F', 'full screen'], ['1', 'streams'], ['2', 'publish'], ['3', 'server']];
 const CALLED = Object.fromEntries(CHOICES);
 
 // Private windows may refuse storage; the page works without.
@@ -91,8 +92,9 @@ function facts(root, stream) {
 export function stream(root, { key, query, shared, signIn }) {
   const tracksOf = (wanted) => entry(wanted)?.tracks ?? [];
   let token = query.get('token') ?? '';
-  let protocol = query.get('protocol') ?? stored() ?? 'whep';
-  if (!(protocol in CALLED)) protocol = 'whep';
+  // Without a choice it is WebRTC, and FLV where that does not work.
+  let protocol = query.get('protocol') ?? stored() ?? 'auto';
+  if (!(protocol in CALLED)) protocol = 'auto';
   const screen = makeScreen({ tracksOf, errors: shared.errors, askToken });
   Object.assign(shared, { video: screen.video, player: screen.player });
   const { player } = screen;
@@ -100,7 +102,7 @@ export function stream(root, { key, query, shared, signIn }) {
 
   const title = h('h1', {}, key);
   const chips = h('p', { class: 'chips' });
-  const choice = segmented('How this page receives the stream', CHOICES, protocol, (value) => {
+  const choice = segmented('How this page receives the stream', CHOICES, protocol === 'auto' ? 'whep' : protocol, (value) => {
     protocol = value;
     keep(value);
     const here = new URL(location);
@@ -125,7 +127,8 @@ export function stream(root, { key, query, shared, signIn }) {
     h('div', { class: 'watch' },
       h('section', { class: 'stage', 'aria-label': 'Player' }, screen.root,
         h('div', { class: 'stage-head' }, h('div', {}, title, chips), choice), absent,
-        h('dl', { class: 'figures tight' }, Object.values(figures).map((one) => one.root))),
+        h('dl', { class: 'figures tight' }, Object.values(figures).map((one) => one.root)),
+        h('p', { class: 'keys muted small' }, KEYS.map(([key, what]) => h('span', {}, h('kbd', {}, key), what)))),
       h('section', { class: 'section side', 'aria-labelledby': 'addresses-title' }, h('h2', { id: 'addresses-title' }, 'Watch it elsewhere'), places.addresses)),
     h('section', { class: 'section', 'aria-labelledby': 'charts-title' }, h('h2', { id: 'charts-title' }, 'The last two minutes'),
       h('div', { class: 'charts' }, Object.values(charts).map((chart) => chart.root))),
@@ -152,6 +155,11 @@ export function stream(root, { key, query, shared, signIn }) {
     input.focus();
   }
 
+  player.addEventListener('state', () => {
+    const now = choice.querySelector(`input[value="${player.protocol}"]`);
+    if (now && player.state === 'playing') now.checked = true;
+  });
+
   let absentBefore = null;
   function render() {
     const now = entry(key);
@@ -174,7 +182,7 @@ export function stream(root, { key, query, shared, signIn }) {
     if (!started && query.get('autoplay') !== '0' && (store.loaded || store.trouble)) play();
     if (!started && query.get('autoplay') === '0' && player.state === 'idle') {
       started = true;
-      player.wish = { key, token, ways: [protocol] };
+      player.wish = { key, token, ways: protocol === 'auto' ? ['whep', 'http'] : [protocol] };
       player.say('failed', 'Press play to watch.');
     }
   }
