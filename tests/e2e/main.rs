@@ -26,4 +26,5 @@ mod webrtc_life;
 mod webrtc_loss;
 mod webrtc_offers;
 mod webrtc_play;
+mod webrtc_publish;
 mod webrtc_signalling;
