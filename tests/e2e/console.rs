@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Entrance, Fixture, Publisher, Server,
+    Entrance, Fixture, Path, Player, Publisher, Server,
     browser::{Browser, DESKTOP, PHONE, View},
     http::{ask, exchange},
     media::Media,
@@ -104,6 +104,10 @@ fn the_demo_is_found_in_the_list_and_plays_by_every_protocol() {
         format!("http://{}/live/demo.flv", server.http()),
         format!("ws://{}/live/demo.flv", server.http()),
         format!("rtmp://{}/live/demo", server.rtmp()),
+        format!(
+            "<iframe src=\"http://{}/player/live/demo\" width=\"640\" height=\"360\" allow=\"autoplay; fullscreen\"></iframe>",
+            server.http()
+        ),
     ]);
     assert_eq!(urls, expected);
     click(&browser, ".addresses [aria-label='QR code of the RTMP address']");
@@ -147,6 +151,39 @@ fn the_embedded_player_plays_flv_where_webrtc_is_off_and_hides_its_controls() {
     plays(&browser, "http");
     assert_eq!(browser.run("return document.querySelectorAll('.controls').length"), 0);
     assert_eq!(browser.run("return window.shardcast.video.muted"), true);
+}
+
+#[test]
+fn a_viewer_is_sent_away_from_the_table_of_connections() {
+    let server = Server::builder().arg("--demo").start();
+    let [one, other] = [(), ()].map(|()| Player::open(&server, Path::Http, "live/demo"));
+    [&one, &other].into_iter().for_each(Player::wait_start);
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/watch/live/demo", server.http()));
+    plays(&browser, "whep");
+    let rows = "return [...document.querySelectorAll('.client')].map(row => row.innerText)";
+    until("four connections in the table", || {
+        let rows = browser.run(rows);
+        let rows: Vec<&str> = rows.as_array()?.iter().filter_map(Value::as_str).collect();
+        let with = |word: &str| rows.iter().filter(|row| row.contains(word)).count();
+        (with("publisher") == 1 && with("HTTP-FLV") == 2 && with("WebRTC") == 1).then_some(())
+    });
+    // Of two alike, whichever the browser finds first.
+    let chosen = browser.run(
+        "const row = [...document.querySelectorAll('.client')].find(row => row.innerText.includes('HTTP-FLV'));
+         row.querySelector('button').click(); return row.dataset.key;",
+    );
+    shows(&browser, "Send the viewer at 127.0.0.1 away?");
+    click(&browser, "dialog .danger");
+    until("the row is gone", || {
+        let gone = format!("return !document.querySelector('.client[data-key={}]')", json!(chosen));
+        (browser.run(&gone) == true).then_some(())
+    });
+    until("one of the two has ended", || (one.end().is_some() || other.end().is_some()).then_some(()));
+    let left = if one.end().is_some() { &other } else { &one };
+    left.wait_more(30);
+    assert_eq!(browser.run(STATE)["state"], "playing", "the others go on");
+    assert_no_errors(&browser);
 }
 
 /// Names of streams come from whoever publishes; they are shown, never run.

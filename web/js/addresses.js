@@ -39,12 +39,18 @@ export function playAddresses(key, token = '') {
   const query = token ? `?token=${encodeURIComponent(token)}` : '';
   const rtmp = store.server?.ports?.rtmp !== null;
   return [
-    { name: 'Player page', url: `${location.origin}/player/${path(key)}${query}`, use: 'any browser, or an iframe' },
+    { name: 'Player page', url: `${location.origin}/player/${path(key)}${query}`, use: 'any browser' },
     { name: 'WHEP', url: `${location.origin}${addressOf(key, 'whep', token)}`, use: 'WebRTC players, lowest delay' },
     { name: 'HTTP-FLV', url: addressOf(key, 'http', token), use: 'mpegts.js, ffplay, VLC' },
     { name: 'WS-FLV', url: addressOf(key, 'ws', token), use: 'mpegts.js, flv.js' },
     rtmp && { name: 'RTMP', url: `${rtmpBase()}/${path(key)}${query}`, use: 'ffplay, VLC, OBS' },
   ].filter(Boolean);
+}
+
+/** The player as a part of another page. */
+export function embedding(key, token = '') {
+  const [{ url }] = playAddresses(key, token);
+  return `<iframe src="${url}" width="640" height="360" allow="autoplay; fullscreen"></iframe>`;
 }
 
 /** Where encoders send `key`: the parts that OBS asks for, and a line for ffmpeg. */

@@ -1,7 +1,7 @@
 // The newest lines of the log, followed until somebody scrolls up to read.
 
 import { get, poll } from '/js/api.js';
-import { h, say, show } from '/js/dom.js';
+import { h, show } from '/js/dom.js';
 import { problem } from '/js/parts.js';
 
 const EVERY = 2000;

@@ -6,6 +6,7 @@ import { figure, problem } from '/js/parts.js';
 import { store, watch } from '/js/store.js';
 import { licences } from '/js/vendor.js';
 import { configuration } from '/js/views/config.js';
+import { demo } from '/js/views/demo.js';
 import { log } from '/js/views/log.js';
 
 function shardRow() {
@@ -67,7 +68,8 @@ export function server(root, { signIn }) {
       h('section', { class: 'section', 'aria-labelledby': 'shards-title' }, h('div', { class: 'section-head' }, h('h2', { id: 'shards-title' }, 'Shards'), h('span', { class: 'muted small' }, 'share of the time that each one works')), shards),
       limitSection),
     config.root, lines.root);
-  root.append(h('div', { class: 'page-head' }, h('h1', {}, 'Server')), place, content);
+  const trial = demo();
+  root.append(h('div', { class: 'page-head' }, h('h1', {}, 'Server'), trial.root), place, content);
   if (terms.length) {
     root.append(h('p', { class: 'muted small foot' }, 'This page uses ', ...terms.flatMap((file, index) => [index ? ', ' : '', h('a', { href: `/vendor/${file}`, target: '_blank' }, file.replace('.LICENSE.txt', ''))]), ' under the licences behind these names.'));
   }
@@ -117,6 +119,7 @@ export function server(root, { signIn }) {
       leave();
       config.end();
       lines.end();
+      trial.end();
     },
   };
 }

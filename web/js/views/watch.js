@@ -3,7 +3,7 @@
 //
 // `?protocol=whep|http|ws|auto` chooses how, `?autoplay=0` waits for a click, `?token=…` goes along with every request for it.
 
-import { playAddresses } from '/js/addresses.js';
+import { embedding, playAddresses } from '/js/addresses.js';
 import { Chart } from '/js/chart.js';
 import { chip, h, icon, say, show } from '/js/dom.js';
 import { bytes, carries, count, millis, plural, rate, span } from '/js/format.js';
@@ -14,6 +14,8 @@ import { viewers } from '/js/views/viewers.js';
 
 const PROTOCOL = 'shardcast.protocol';
 const CHOICES = [['whep', 'WebRTC'], ['http', 'HTTP-FLV'], ['ws', 'WS-FLV']];
+/** Names by which other machines do not find this one. */
+const HERE = /^(localhost|127\.|\[?::1)/;
 const KEYS = [['space', 'pause'], ['M', 'sound'], ['L', 'now'], ['F', 'full screen'], ['1', 'streams'], ['2', 'publish'], ['3', 'server']];
 const CALLED = Object.fromEntries(CHOICES);
 
@@ -57,10 +59,13 @@ function addresses(root, key, token) {
   const rows = playAddresses(key, token).map(({ name, url, use }) => h('li', {},
     h('div', { class: 'address-name' }, h('b', {}, name), h('span', { class: 'muted small' }, use)),
     copyable(url, `the ${name} address`, { qr: true })));
+  rows.push(h('li', {}, h('div', { class: 'address-name' }, h('b', {}, 'Embed'), h('span', { class: 'muted small' }, 'in a page of your own')),
+    copyable(embedding(key, token), 'the HTML that embeds the player')));
   const place = h('div', { class: 'address-qr', hidden: true });
   qrSquare(playAddresses(key, token)[0].url).then((square) => {
     if (!square) return;
-    place.append(square, h('p', { class: 'muted small' }, 'Watch on a phone in the same network.'));
+    place.append(square, h('p', { class: 'muted small' }, HERE.test(location.hostname)
+      ? 'Open this page by this machine’s own address instead of localhost, and a phone can follow the code.' : 'Watch on a phone in the same network.'));
     place.hidden = false;
   });
   root.replaceChildren(h('ul', { class: 'addresses' }, rows), place);
