@@ -15,6 +15,8 @@ goal=${1:-run}
 FFMPEG7_PACKAGE=imageio-ffmpeg==0.6.0
 # A WebRTC stack of its own, in Python, that publishes and plays in the tests.
 AIORTC_PACKAGE=aiortc==1.16.0
+# Asks the API whatever its description allows, and a good deal that it does not.
+SCHEMATHESIS_PACKAGE=schemathesis==4.32.5
 
 say() { printf 'deps: %s\n' "$*"; }
 
@@ -89,12 +91,15 @@ if [ "$goal" = test ]; then
     have() {
         ls .venv/lib/python3*/site-packages/$1 >/dev/null 2>&1
     }
-    version=${AIORTC_PACKAGE#*==}
-    if ! have 'imageio_ffmpeg/binaries/ffmpeg-*' || ! have "aiortc-$version.dist-info/METADATA"; then
-        say "fetching ffmpeg 7 and aiortc into .venv ($FFMPEG7_PACKAGE $AIORTC_PACKAGE)"
+    aiortc=${AIORTC_PACKAGE#*==}
+    schemathesis=${SCHEMATHESIS_PACKAGE#*==}
+    if ! have 'imageio_ffmpeg/binaries/ffmpeg-*' || ! have "aiortc-$aiortc.dist-info/METADATA" ||
+        ! have "schemathesis-$schemathesis.dist-info/METADATA"; then
+        say "fetching ffmpeg 7, aiortc and schemathesis into .venv"
         # A half-made environment from an earlier attempt is made anew.
         twice python3 -m venv --clear .venv
-        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check "$FFMPEG7_PACKAGE" "$AIORTC_PACKAGE"
+        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check \
+            "$FFMPEG7_PACKAGE" "$AIORTC_PACKAGE" "$SCHEMATHESIS_PACKAGE"
     fi
 fi
 say "all there for '$goal'"
