@@ -16,5 +16,6 @@ pub mod proc;
 pub mod protocols;
 pub mod server;
 pub mod sessions;
+pub mod settings;
 pub mod transcode;
 pub mod web;

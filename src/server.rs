@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use config::{Bframes, Coalesce, Config, Shards, Takeover, TranscodeAudio};
 use shards::{
     Shard,
@@ -26,6 +27,7 @@ use crate::{
     },
     board::{Board, Page},
     clients::inquiry::{Busy, Gathered},
+    demo::control::Control,
     identity::Identity,
     log,
     net::{
@@ -40,6 +42,7 @@ use crate::{
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
     },
+    settings::Setting,
     transcode,
 };
 
@@ -67,11 +70,19 @@ struct Plan {
     shared: Arc<Shared>,
 }
 
+/// What the process has besides its shards, and its control plane shows.
+pub struct Host {
+    /// The configuration as it is shown.
+    pub settings: Vec<Setting>,
+    /// The demo's switch.
+    pub demo: Arc<Control>,
+}
+
 /// Starts the server: its shards run when this returns.
 ///
 /// # Errors
 /// A sentence for the operator: a port that is taken, a certificate that cannot be read, a system that refuses.
-pub fn start(config: &Config) -> io::Result<Running> {
+pub fn start(config: &Config, host: Host) -> io::Result<Running> {
     let cpus = cpus(&config.shards);
     let doors = doors(config);
     for door in &doors {
@@ -96,6 +107,10 @@ pub fn start(config: &Config) -> io::Result<Running> {
             transcode: config.transcode.audio != TranscodeAudio::Off,
             ..Abilities::default()
         },
+        settings: ArcSwap::from_pointee(host.settings),
+        demo: host.demo,
+        has_metrics: config.metrics.enable,
+        metrics_of_streams: config.metrics.streams,
         built: built(),
         start: Instant::now(),
     };

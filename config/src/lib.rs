@@ -7,6 +7,7 @@
 
 mod check;
 mod coalesce;
+mod entries;
 mod error;
 mod leaf;
 mod load;
@@ -21,12 +22,13 @@ mod texts;
 mod units;
 
 pub use coalesce::Coalesce;
+pub use entries::Entry;
 pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use schema::{
-    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate,
-    Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Metrics, Play, Publish,
+    Rotate, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
 };
 pub use shards::{SHARDS_MAX, Shards};
 pub use texts::Texts;

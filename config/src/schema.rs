@@ -72,6 +72,8 @@ section! {
         pub shutdown: Shutdown = Shutdown::default();
         /// The test picture.
         pub demo: Demo = Demo::default();
+        /// Figures for Prometheus.
+        pub metrics: Metrics = Metrics::default();
     }
 }
 
@@ -95,6 +97,16 @@ impl Listen {
     /// What to bind.
     pub fn address(&self) -> SocketAddr {
         (self.listen_ip, self.port).into()
+    }
+}
+
+section! {
+    /// Figures for Prometheus, at `/metrics` of every HTTP port.
+    pub struct Metrics {
+        /// Whether there are any.
+        pub enable: bool = true;
+        /// Whether each stream has its own.
+        pub streams: bool = false;
     }
 }
 

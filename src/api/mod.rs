@@ -1,9 +1,11 @@
 //! What the HTTP ports answer besides streams: the control plane and the pages.
 //!
-//! [`v1`] is SRS's API, [`v2`] our own with what SRS lacks, [`metrics`] for Prometheus. What needs only figures comes from the
+//! [`v1`] is SRS's API, [`v2`] our own with what SRS lacks, [`metrics`] are for Prometheus, [`health`] for those who watch. What needs only figures comes from the
 //! board and from a side thread's last look; what needs clients is asked of all shards, for a bounded time.
 //! Invariant: every request for the control plane passes the guard before anything else is looked at.
 
+mod health;
+mod metrics;
 pub mod v1;
 pub mod v2;
 pub mod visit;
@@ -18,6 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use visit::{Caller, Visit};
 use watch::{Sight, Watch};
@@ -25,8 +28,10 @@ use watch::{Sight, Watch};
 use crate::{
     board::{Board, Page},
     clients::inquiry::{Busy, Gathered, Question},
+    demo::control::Control,
     identity::Identity,
     protocols::http::{Method, Request, Response, Status},
+    settings::Setting,
     web,
 };
 
@@ -79,6 +84,14 @@ pub struct Shared {
     pub ports: Ports,
     /// What the server can do.
     pub abilities: Abilities,
+    /// The configuration as it is shown.
+    pub settings: ArcSwap<Vec<Setting>>,
+    /// The demo's switch.
+    pub demo: Arc<Control>,
+    /// Whether there are figures for Prometheus.
+    pub has_metrics: bool,
+    /// Whether each stream has its own.
+    pub metrics_of_streams: bool,
     /// When this program was made; empty when that cannot be told.
     pub built: String,
     /// When it began.
@@ -108,6 +121,10 @@ enum Place {
     Above,
     V1,
     V2,
+    Metrics,
+    OpenApi,
+    Alive,
+    Ready,
 }
 
 impl Place {
@@ -121,10 +138,29 @@ impl Place {
         match path {
             "/" if caller.at_control && !is_browser => Some(Self::Above),
             "/api" | "/api/" => Some(Self::Above),
+            "/metrics" => Some(Self::Metrics),
+            "/openapi.yaml" => Some(Self::OpenApi),
+            "/healthz" => Some(Self::Alive),
+            "/readyz" => Some(Self::Ready),
             _ if below(v1::PREFIX) => Some(Self::V1),
             _ if below(v2::PREFIX) => Some(Self::V2),
             _ => None,
         }
+    }
+
+    /// Whether scripts of other pages may ask by JSONP, as SRS's console does. What is our own asks for no such risk.
+    fn takes_jsonp(self) -> bool {
+        matches!(self, Self::Above | Self::V1)
+    }
+
+    /// Whether it is open to everybody.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Alive | Self::Ready)
+    }
+
+    /// Whether it is only there to be read.
+    fn is_read(self) -> bool {
+        matches!(self, Self::Metrics | Self::OpenApi | Self::Alive | Self::Ready)
     }
 }
 
@@ -140,7 +176,7 @@ impl Api {
             let response = asset(request)?;
             return Some(Box::new(|_| Box::pin(ready(response))));
         };
-        let (api, visit) = (Rc::clone(self), Visit::new(request, caller));
+        let (api, visit) = (Rc::clone(self), Visit::new(request, caller, place.takes_jsonp()));
         Some(Box::new(move |_body| {
             Box::pin(async move {
                 match visit {
@@ -156,19 +192,36 @@ impl Api {
         if visit.method == Method::Options {
             return Response::options(&visit.request, API_METHODS).header("Server", visit::SERVER);
         }
-        if let Err(refusal) = (self.guard)(visit) {
+        if !place.is_open()
+            && let Err(refusal) = (self.guard)(visit)
+        {
             return visit.dress(refusal);
+        }
+        if place.is_read() && !visit.reads() {
+            return visit.dress(Response::method_not_allowed(PAGE_METHODS));
         }
         match place {
             Place::Above => v1::above(self, visit),
             Place::V1 => v1::answer(self, visit).await,
             Place::V2 => v2::answer(self, visit).await,
+            Place::Metrics => self.metrics(visit),
+            Place::OpenApi => v2::openapi(visit),
+            Place::Alive => health::alive(visit),
+            Place::Ready => health::ready(self, visit),
         }
     }
 
     /// Asks all shards.
     async fn ask(&self, question: Question) -> Result<Gathered, Busy> {
         (self.asker)(question).await
+    }
+
+    fn metrics(&self, visit: &Visit) -> Response {
+        if !self.shared.has_metrics {
+            return v1::no_metrics(visit);
+        }
+        let response = Response::new(Status::OK).body(metrics::CONTENT_TYPE, metrics::text(self));
+        visit.dress(response.no_cache())
     }
 
     fn identity(&self) -> &Identity {

@@ -37,12 +37,12 @@ pub struct Visit {
 pub struct BadCallback;
 
 impl Visit {
-    /// Reads a request.
+    /// Reads a request, by JSONP where that is taken.
     ///
     /// # Errors
     /// [`BadCallback`]: its name could end the call and begin another.
-    pub fn new(request: &Request, caller: Caller) -> Result<Self, BadCallback> {
-        let callback = request.query.get("callback").filter(|name| !name.is_empty());
+    pub fn new(request: &Request, caller: Caller, takes_jsonp: bool) -> Result<Self, BadCallback> {
+        let callback = request.query.get("callback").filter(|name| takes_jsonp && !name.is_empty());
         if callback.is_some_and(|name| !is_callback(name)) {
             return Err(BadCallback);
         }
@@ -55,6 +55,11 @@ impl Visit {
             _ => request.method,
         };
         Ok(Self { method, callback: callback.map(str::to_owned), request: request.clone(), caller })
+    }
+
+    /// Whether it only asks.
+    pub fn reads(&self) -> bool {
+        matches!(self.method, Method::Get | Method::Head)
     }
 
     /// Parameters of the address.
@@ -106,7 +111,7 @@ mod tests {
         let mut input = BytesMut::from(format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         let request = parse(&mut input, &Limits::default()).expect("HTTP").expect("whole");
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        Visit::new(&request, Caller { peer, ip: peer.ip(), at_control: true })
+        Visit::new(&request, Caller { peer, ip: peer.ip(), at_control: true }, true)
     }
 
     #[test]

@@ -19,6 +19,10 @@ use super::{
 };
 use crate::conn_id::ConnId;
 
+/// How often a client is looked at in the time from one sample to the next: who is a moment early is not asked again a whole
+/// step later.
+const VISITS: f64 = 4.0;
+
 /// What one client has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -151,12 +155,12 @@ impl Roster {
         (end < records.capacity()).then_some(end)
     }
 
-    /// Time passes: samples of as many clients as it takes to have been at all of them once in a [`STEP`].
+    /// Time passes: looks at as many clients as it takes to have been at all of them [`VISITS`] times in a [`STEP`].
     pub fn tick(&self, now: Instant) {
         let elapsed = self.sampled_at.replace(Some(now)).map(|last| now.saturating_duration_since(last));
         let mut records = self.records.borrow_mut();
         let (places, share) =
-            (records.capacity(), elapsed.unwrap_or_default().as_secs_f64() / STEP.as_secs_f64());
+            (records.capacity(), elapsed.unwrap_or_default().as_secs_f64() * VISITS / STEP.as_secs_f64());
         let due = (places as f64 * share).ceil().min(places as f64) as usize;
         let mut at = self.sampled.get();
         for _ in 0..due {

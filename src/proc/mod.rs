@@ -21,6 +21,8 @@ pub use network::{Network, Sockets};
 pub use stat::{SelfStat, SystemStat};
 pub use usage::Usage;
 
+use crate::net::interfaces;
+
 /// All that was read at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
@@ -75,6 +77,7 @@ pub struct Sampler {
 impl Sampler {
     /// Reads everything as it is now: some twenty small files, a millisecond or two.
     pub fn sample(&mut self, now: Instant) -> Sample {
+        let addresses = interfaces::named().unwrap_or_default();
         let uptime = numbers(&read("/proc/uptime"));
         let load = numbers(&read("/proc/loadavg"));
         let at = |list: &[f64], n: usize| list.get(n).copied().unwrap_or_default();
@@ -86,7 +89,7 @@ impl Sampler {
             system: SystemStat::parse(&system_text),
             usage: Usage::now(),
             memory: Memory::parse(&read("/proc/meminfo")),
-            network: Network::parse(&read("/proc/net/dev"), network::is_public),
+            network: Network::parse(&read("/proc/net/dev"), |name| network::is_public(name, &addresses)),
             sockets: Sockets::parse(&read("/proc/net/sockstat"), &read("/proc/net/snmp")),
             disk: Disk::parse(&read("/proc/vmstat"), &read("/proc/diskstats")),
             uptime: at(&uptime, 0),

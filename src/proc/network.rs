@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::net::interfaces;
-
 /// Bytes since the machine began, loopback left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Network {
@@ -41,9 +39,8 @@ impl Network {
     }
 }
 
-/// Whether an interface has an address that the whole Internet can know.
-pub(super) fn is_public(name: &str) -> bool {
-    let addresses = interfaces::named().unwrap_or_default();
+/// Whether an interface has one of `addresses` that the whole Internet can know.
+pub(super) fn is_public(name: &str, addresses: &[(String, IpAddr)]) -> bool {
     addresses.iter().any(|(interface, ip)| interface == name && is_global(*ip))
 }
 

@@ -76,7 +76,7 @@ fn said(request: &Request, key: &StreamKey) -> Said {
     let host = request.host().rsplit_once(':').map_or(request.host(), |(host, _)| host);
     Said {
         vhost: note(named.filter(|name| !name.is_empty()).unwrap_or(host)),
-        tc_url: format!("rtmp://{}/{}", note(request.host()), key.app()),
+        tc_url: format!("rtmp://{}/{}", note(host), key.app()),
         page_url: header("referer"),
         swf_url: String::new(),
         user_agent: header("user-agent"),

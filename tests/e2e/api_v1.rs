@@ -72,10 +72,14 @@ fn crowd(server: &Server, fixture: &Fixture) -> Crowd {
         Path::ALL.into_iter().map(|path| (path, Player::open(server, path, "live/rtmp"))).collect();
     let rtc_player = webrtc::play(server.http(), "live/rtc");
     players.iter().for_each(|(_, player)| player.wait_start());
-    until("the WebRTC stream to have tracks", || {
-        let tracks = server.stream("live/rtc")?["tracks"].as_array()?.len();
-        (tracks == 2).then_some(())
-    });
+    for key in ["live/rtmp", "live/ws", "live/rtc"] {
+        until(&format!("{key} to have tracks"), || {
+            let tracks = server.stream(key)?["tracks"].as_array()?.len();
+            (tracks == 2).then_some(())
+        });
+    }
+    server.wait_viewers("live/rtmp", Path::ALL.len());
+    server.wait_viewers("live/rtc", 1);
     Crowd { publishers, rtc_publisher, players, rtc_player }
 }
 

@@ -4,6 +4,7 @@
 //! clients. One area alone: `cargo test --test e2e play_matrix`.
 
 mod api_v1;
+mod api_v2;
 mod browser;
 mod cli;
 mod console;

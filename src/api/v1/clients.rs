@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Api, visit::Visit},
-    Outcome, asks, code, note_late, part, streams,
+    Outcome, code, note_late, part, streams,
 };
 use crate::{
     clients::{Entry, Role, inquiry::Question},
@@ -19,7 +19,7 @@ pub async fn list(api: &Api, visit: &Visit) -> Outcome {
     if visit.method == Method::Delete {
         return Outcome::Failed(code::CLIENT);
     }
-    if !asks(visit.method) {
+    if !visit.reads() {
         return Outcome::Method;
     }
     let Ok(gathered) = api.ask(Question::Clients(None)).await else { return Outcome::Failed(code::BUSY) };
@@ -67,7 +67,7 @@ fn value(api: &Api, entry: &Entry) -> Value {
         "ip": card.ip.to_string(),
         "pageUrl": card.said.page_url,
         "swfUrl": card.said.swf_url,
-        "tcUrl": card.said.tc_url,
+        "tcUrl": streams::without_query(&card.said.tc_url),
         "url": streams::url(&card.key),
         "name": card.key.name(),
         "type": card.kind.srs(),

@@ -11,10 +11,12 @@ mod streams;
 mod system;
 mod vhosts;
 
+pub(super) use system::version;
+
 use serde_json::{Map, Value, json};
 
 use super::{Api, visit::Visit};
-use crate::protocols::http::{Method, Response, Status};
+use crate::protocols::http::{Response, Status};
 
 /// Where it is.
 pub const PREFIX: &str = "/api/v1";
@@ -29,6 +31,8 @@ pub mod code {
     pub const RAW_PARAMS: i64 = 1060;
     /// The raw API is off.
     pub const RAW_DISABLED: i64 = 1061;
+    /// There are no figures for Prometheus.
+    pub const METRICS_DISABLED: i64 = 1090;
     /// There is no such vhost.
     pub const VHOST: i64 = 2014;
     /// There is no such stream.
@@ -98,6 +102,11 @@ pub(super) fn bad_callback() -> Response {
     Response::json(Status::OK, json!({ "code": code::JSONP }).to_string())
 }
 
+/// The answer of `/metrics` where there are none.
+pub(super) fn no_metrics(visit: &Visit) -> Response {
+    visit.json(Status::OK, &json!({ "code": code::METRICS_DISABLED }))
+}
+
 fn finish(api: &Api, visit: &Visit, outcome: Outcome) -> Response {
     let body = match outcome {
         Outcome::Done(payload) => envelope(api, payload),
@@ -156,11 +165,6 @@ fn note_late(payload: &mut Value, late: &[usize]) {
     if !late.is_empty() {
         payload["late_shards"] = late.into();
     }
-}
-
-/// Whether a method only asks. SRS does not look at it where nothing else can be done.
-fn asks(method: Method) -> bool {
-    matches!(method, Method::Get | Method::Head)
 }
 
 #[cfg(test)]

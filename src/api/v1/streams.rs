@@ -10,13 +10,13 @@ use super::{
         watch::Sight,
         whole::{self, Whole},
     },
-    Outcome, asks, code, note_late, part,
+    Outcome, code, note_late, part,
 };
 use crate::codecs::{aac, h264, h265};
 
 /// A part of all streams.
 pub fn list(api: &Api, visit: &Visit) -> Outcome {
-    if !asks(visit.method) {
+    if !visit.reads() {
         return Outcome::Method;
     }
     let (pages, sight, (start, count)) = (api.pages(), api.sight(), part(visit));
@@ -30,7 +30,7 @@ pub fn list(api: &Api, visit: &Visit) -> Outcome {
 
 /// One of them. A stream cannot be deleted: its publisher can.
 pub fn one(api: &Api, visit: &Visit, id: &str) -> Outcome {
-    if !asks(visit.method) {
+    if !visit.reads() {
         return Outcome::Method;
     }
     let pages = api.pages();
@@ -44,6 +44,11 @@ pub fn one(api: &Api, visit: &Visit, id: &str) -> Outcome {
 /// `/app/stream`.
 pub fn url(key: &StreamKey) -> String {
     format!("/{}", key.as_str())
+}
+
+/// An address without what may be a secret.
+pub fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
 fn value(api: &Api, sight: &Sight, stream: &Whole<'_>) -> Value {
@@ -60,7 +65,7 @@ fn value(api: &Api, sight: &Sight, stream: &Whole<'_>) -> Value {
         "name": key.name(),
         "vhost": identity.vhost_id(),
         "app": key.app(),
-        "tcUrl": said.unwrap_or(&nobody),
+        "tcUrl": without_query(said.unwrap_or(&nobody)),
         "url": url(key),
         "live_ms": super::super::unix_ms(),
         "clients": stream.clients(),

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Api, visit::Visit, watch::media_bytes, whole},
-    Outcome, asks, code,
+    Outcome, code,
 };
 
 /// All of them.
 pub fn list(api: &Api, visit: &Visit) -> Outcome {
-    if !asks(visit.method) {
+    if !visit.reads() {
         return Outcome::Method;
     }
     Outcome::Done(json!({ "vhosts": value(api).into_iter().collect::<Vec<_>>() }))
@@ -17,7 +17,7 @@ pub fn list(api: &Api, visit: &Visit) -> Outcome {
 
 /// One of them.
 pub fn one(api: &Api, visit: &Visit, id: &str) -> Outcome {
-    if !asks(visit.method) {
+    if !visit.reads() {
         return Outcome::Method;
     }
     match value(api).filter(|_| id == api.identity().vhost_id()) {
