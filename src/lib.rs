@@ -8,6 +8,7 @@ pub mod cli;
 pub mod codecs;
 pub mod conn_id;
 pub mod demo;
+pub mod hooks;
 pub mod log;
 pub mod net;
 pub mod protocols;
