@@ -5,6 +5,7 @@
 pub mod api;
 pub mod board;
 pub mod cli;
+pub mod clients;
 pub mod codecs;
 pub mod conn_id;
 pub mod demo;

@@ -29,7 +29,7 @@ use crate::{
     },
     protocols::http::Limits,
     sessions::{
-        Arrival, Context, Service, SessionOptions, access,
+        Context, Parcel, Service, SessionOptions, access, inquiries,
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
     },
@@ -277,12 +277,14 @@ struct Node {
 }
 
 impl Node {
-    fn new(plan: &Plan, shard: &Rc<Shard<Arrival>>) -> Rc<Self> {
+    fn new(plan: &Plan, shard: &Rc<Shard<Parcel>>) -> Rc<Self> {
         let api = Api::new(Arc::clone(&plan.board), plan.ports, plan.start);
         let context = Rc::new(Context {
             shard: Rc::clone(shard),
             options: Arc::clone(&plan.sessions),
             connections: Rc::default(),
+            roster: Rc::default(),
+            inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
             gate: access::open(),
@@ -317,7 +319,7 @@ impl Node {
 }
 
 impl shards::Service for Node {
-    type Arrival = Arrival;
+    type Arrival = Parcel;
 
     fn start(self: &Rc<Self>) -> Result<(), String> {
         if let Some(options) = &self.plan.webrtc {
@@ -341,12 +343,13 @@ impl shards::Service for Node {
         Ok(())
     }
 
-    fn arrive(self: &Rc<Self>, arrival: Arrival) {
-        self.context.arrive(arrival);
+    fn arrive(self: &Rc<Self>, parcel: Parcel) {
+        self.context.arrive(parcel);
     }
 
     fn tick(self: &Rc<Self>, now: Instant) {
         self.context.connections.tick(now);
+        self.context.roster.tick(now);
         if let Some(webrtc) = self.context.webrtc.get() {
             webrtc.tick(now);
         }

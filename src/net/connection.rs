@@ -24,6 +24,9 @@ pub enum Closing {
     /// It said nothing for too long.
     #[error("nothing came for {}", Human(.0))]
     Silent(Duration),
+    /// An operator wants it gone.
+    #[error("an operator closed the connection")]
+    Kicked,
     /// The server ends.
     #[error("the server is shutting down")]
     Shutdown,
@@ -41,6 +44,7 @@ impl std::fmt::Display for Human<'_> {
 }
 
 struct Life {
+    id: ConnId,
     deadline: Cell<Option<(Instant, Duration)>>,
     closing: Cell<Option<Closing>>,
     waker: Cell<Option<Waker>>,
@@ -48,7 +52,8 @@ struct Life {
 
 impl Life {
     fn close(&self, closing: Closing) {
-        if self.closing.get().is_none() {
+        // Who was only silent may still be let go on; nobody else may.
+        if matches!(self.closing.get(), None | Some(Closing::Silent(_))) {
             self.closing.set(Some(closing));
             if let Some(waker) = self.waker.take() {
                 waker.wake();
@@ -56,7 +61,8 @@ impl Life {
         }
     }
 
-    /// A new deadline, or none: what was said about the last one is void. The end of the server is not.
+    /// A new deadline, or none: what was said about the last one is void. An operator's word and the end of the server are
+    /// not.
     fn expect(&self, deadline: Option<(Instant, Duration)>) {
         self.deadline.set(deadline);
         if let Some(Closing::Silent(_)) = self.closing.get() {
@@ -92,6 +98,7 @@ impl Connections {
     /// Enters a connection that has just come, or has come from another shard.
     pub fn enter(self: &Rc<Self>, id: ConnId, peer: SocketAddr, ticket: Option<Ticket>) -> Connection {
         let life = Rc::new(Life {
+            id,
             deadline: Cell::default(),
             closing: Cell::new(self.ending.get().then_some(Closing::Shutdown)),
             waker: Cell::default(),
@@ -109,6 +116,13 @@ impl Connections {
                 life.close(Closing::Silent(allowed));
             }
         }
+    }
+
+    /// Tells one to go: whether it was there.
+    pub fn kick(&self, id: ConnId) -> bool {
+        let lives = self.lives.borrow();
+        let life = lives.iter().map(|(_, life)| life).find(|life| life.id == id);
+        life.inspect(|life| life.close(Closing::Kicked)).is_some()
     }
 
     /// Tells all to go, and all who come later.
@@ -218,6 +232,18 @@ mod tests {
         connection.expect_nothing();
         table.tick(Instant::now() + 10 * allowed);
         assert_eq!(verdict(&connection), None);
+    }
+
+    #[test]
+    fn who_is_kicked_goes_alone_and_whatever_it_may_do() {
+        let table = Rc::new(Connections::default());
+        let (kicked, other) = (connection(&table), connection(&table));
+        kicked.expect_within(Duration::ZERO);
+        table.tick(Instant::now());
+        assert!(table.kick(kicked.id()));
+        kicked.expect_nothing();
+        assert_eq!((verdict(&kicked), verdict(&other)), (Some(Closing::Kicked), None));
+        assert!(!table.kick(ConnId::random()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
     webrtc,
 };
 use crate::{
+    clients::{Said, note},
     net::connection::Closing,
     protocols::{
         http::{
@@ -36,7 +37,7 @@ pub struct Visit {
     key: StreamKey,
     reply: Reply,
     token: Option<String>,
-    query: String,
+    said: Said,
     /// What came behind the request.
     input: BytesMut,
 }
@@ -44,7 +45,8 @@ pub struct Visit {
 impl Visit {
     fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
         let token = request.token().map(str::to_owned);
-        Self { wish, key, reply, token, query: request.target.raw_query().to_owned(), input }
+        let said = said(request, &key);
+        Self { wish, key, reply, token, said, input }
     }
 
     /// The stream.
@@ -55,6 +57,21 @@ impl Visit {
     /// Whether a mirror of the stream would do.
     pub fn only_plays(&self) -> bool {
         matches!(self.wish, Wish::Play(_) | Wish::PlayWebSocket(_))
+    }
+}
+
+/// What a client said of itself. SRS has RTMP's address for everybody, so that backends know one form.
+fn said(request: &Request, key: &StreamKey) -> Said {
+    let header = |name| note(request.headers.get(name).unwrap_or_default());
+    let named = ["vhost", "domain"].iter().find_map(|name| request.query.get(name));
+    let host = request.host().rsplit_once(':').map_or(request.host(), |(host, _)| host);
+    Said {
+        vhost: note(named.filter(|name| !name.is_empty()).unwrap_or(host)),
+        tc_url: format!("rtmp://{}/{}", note(request.host()), key.app()),
+        page_url: header("referer"),
+        swf_url: String::new(),
+        user_agent: header("user-agent"),
+        param: request.target.raw_query().to_owned(),
     }
 }
 
@@ -184,6 +201,7 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
     }
     let response = match gone {
         Gone::Closing(closing @ Closing::Silent(_)) => Response::text(Status::REQUEST_TIMEOUT, closing),
+        Gone::Closing(closing @ Closing::Kicked) => Response::text(Status::FORBIDDEN, closing),
         Gone::Closing(closing @ Closing::Shutdown) => Response::text(Status::UNAVAILABLE, closing),
         Gone::Peer(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Response::text(Status::BAD_REQUEST, "the request ended within its head")
@@ -289,7 +307,7 @@ pub async fn go_on(
     visit: Visit,
     refusal: Option<&str>,
 ) -> Option<(Client, Guest)> {
-    let Visit { wish, key, reply, token, query, input } = visit;
+    let Visit { wish, key, reply, token, said, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
         client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
@@ -303,7 +321,7 @@ pub async fn go_on(
         Wish::Signal(_) => None,
     };
     if let Some((action, protocol)) = asks {
-        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &query);
+        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &said.param);
         if let Err(denied) = (context.gate)(ask).await {
             tracing::warn!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "refused: {denied}");
             client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
@@ -312,11 +330,11 @@ pub async fn go_on(
     }
     match wish {
         Wish::Signal(call) => {
-            let response = webrtc::answer(context, call, client.entry().peer()).await;
+            let response = webrtc::answer(context, call, &client, said).await;
             let client = say(context, client, &response, reply).await?;
             return Box::pin(serve(context, client, input, None)).await;
         }
-        Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, input)).await,
+        Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, said, input)).await,
         Wish::Head => {
             let live = context.shard.registry().find(&key).is_some_and(|stream| stream.is_live());
             let words = if live {
@@ -329,12 +347,12 @@ pub async fn go_on(
         }
         Wish::PlayWebSocket(head) => {
             if client.send(&head).await.is_ok() {
-                Box::pin(flv::play(context, client, &key, Framing::WebSocket, reply, input)).await;
+                Box::pin(flv::play(context, client, &key, Framing::WebSocket, reply, said, input)).await;
             }
         }
         Wish::PublishWebSocket(head) => {
             if client.send(&head).await.is_ok() {
-                Box::pin(flv::publish(context, client, &key, input)).await;
+                Box::pin(flv::publish(context, client, &key, said, input)).await;
             }
         }
     }

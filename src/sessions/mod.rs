@@ -8,6 +8,7 @@ mod client;
 pub mod flv;
 mod http;
 mod ingest;
+mod inquire;
 pub mod rtmp;
 pub mod rtp;
 pub mod webrtc;
@@ -24,8 +25,10 @@ use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
 pub use client::Client;
+pub use inquire::inquiries;
 
 use crate::{
+    clients::{Inquiries, Roster, inquiry::Mail},
     conn_id::ConnId,
     net::{
         admission::{Admission, Ticket},
@@ -75,11 +78,15 @@ pub type Pages = Rc<dyn Fn(&crate::protocols::http::Request) -> Option<crate::pr
 /// What all sessions of a shard share.
 pub struct Context {
     /// The shard: its streams and the way to the others.
-    pub shard: Rc<Shard<Arrival>>,
+    pub shard: Rc<Shard<Parcel>>,
     /// The configuration's part.
     pub options: Arc<SessionOptions>,
     /// Who is connected to this shard.
     pub connections: Rc<Connections>,
+    /// Who of them publishes and plays.
+    pub roster: Rc<Roster>,
+    /// Questions to all shards.
+    pub inquiries: Rc<Inquiries>,
     /// The door.
     pub admission: Arc<Admission>,
     /// The certificate, if there is one.
@@ -113,6 +120,14 @@ const REFUSING_MAX: usize = 64;
 /// How long a connection waits for room in the inbox of its owner, in steps of [`INBOX_STEP`].
 const INBOX_TRIES: usize = 200;
 const INBOX_STEP: Duration = Duration::from_millis(5);
+
+/// What shards send each other.
+pub enum Parcel {
+    /// A connection.
+    Arrival(Arrival),
+    /// A question to all shards, or the answer of one.
+    Mail(Mail),
+}
 
 /// A connection on its way to the shard that owns its stream. Dropped anywhere, it closes.
 pub struct Arrival {
@@ -164,8 +179,16 @@ impl Context {
         );
     }
 
+    /// Takes what another shard has sent.
+    pub fn arrive(self: &Rc<Self>, parcel: Parcel) {
+        match parcel {
+            Parcel::Arrival(arrival) => self.receive(arrival),
+            Parcel::Mail(mail) => self.read(mail),
+        }
+    }
+
     /// Goes on with a connection that another shard has sent.
-    pub fn arrive(self: &Rc<Self>, arrival: Arrival) {
+    fn receive(self: &Rc<Self>, arrival: Arrival) {
         let (context, id) = (Rc::clone(self), arrival.id);
         shards::spawn(
             async move {
@@ -215,9 +238,10 @@ impl Context {
             }
         };
         for _ in 0..INBOX_TRIES {
-            match self.shard.outbox().send(to, arrival) {
+            match self.shard.outbox().send(to, Parcel::Arrival(arrival)) {
                 Ok(()) => return None,
-                Err(back) => arrival = back,
+                Err(Parcel::Arrival(back)) => arrival = back,
+                Err(Parcel::Mail(_)) => unreachable!("what comes back is what was sent"),
             }
             timer::sleep(INBOX_STEP).await;
         }

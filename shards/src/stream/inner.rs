@@ -347,6 +347,14 @@ impl Inner {
         self.renditions.iter().find(|(rendition, _)| rendition.kind == kind)?.0.reader(slot)
     }
 
+    /// How far a reader is behind its rendition.
+    pub(super) fn lag(&self, kind: RenditionKind, slot: usize) -> Timestamp {
+        let rendition =
+            self.renditions.iter().map(|(rendition, _)| rendition).find(|found| found.kind == kind);
+        let cursor = rendition.and_then(|rendition| Some((rendition, rendition.reader(slot)?.cursor()?)));
+        cursor.map_or(Timestamp::ZERO, |(rendition, cursor)| rendition.ring().lag(cursor))
+    }
+
     #[cfg(test)]
     pub(super) fn ring(&self, kind: RenditionKind) -> Option<&Ring> {
         Some(self.renditions.iter().find(|(rendition, _)| rendition.kind == kind)?.0.ring())

@@ -42,7 +42,7 @@ pub use ring::{Batch, Cursor, Headers, Read, Ring, RingOptions};
 pub use scene::{Scene, TRACKS_MAX};
 pub use sink::Sink;
 pub use step::Step;
-pub use subscriber::Subscriber;
+pub use subscriber::{Gauge, Subscriber};
 pub use tap::Relay;
 pub use timeline::{Repairs, STEP_MIN, Timeline};
 

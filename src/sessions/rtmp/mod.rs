@@ -19,6 +19,7 @@ use super::{
     client::Gone,
 };
 use crate::{
+    clients::Said,
     net::connection::Closing,
     protocols::rtmp::{
         self, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
@@ -63,6 +64,19 @@ impl Wish {
     }
 }
 
+/// What a client said of itself.
+fn said(server: &Server, url: &StreamUrl) -> Said {
+    let connect = server.connect();
+    Said {
+        vhost: url.vhost.clone().unwrap_or_else(|| url.host.clone()),
+        tc_url: connect.tc_url.clone(),
+        page_url: connect.page_url.clone(),
+        swf_url: connect.swf_url.clone(),
+        user_agent: connect.flash_ver.clone(),
+        param: url.params.as_str().to_owned(),
+    }
+}
+
 /// How a role ended.
 enum End {
     /// The client may ask for something else.
@@ -83,6 +97,7 @@ impl End {
 fn farewell(closing: Closing) -> Farewell {
     match closing {
         Closing::Silent(_) => Farewell::Idle,
+        Closing::Kicked => Farewell::Kicked(closing.to_string()),
         Closing::Shutdown => Farewell::ShuttingDown,
     }
 }
@@ -133,7 +148,7 @@ pub async fn go_on(
             Box::pin(publish::run(context, &client, &mut server, *request, &key)).await
         }
         (None, Wish::Play(request)) => {
-            Box::pin(play::run(context, &client, &mut server, request.duration, &key)).await
+            Box::pin(play::run(context, &client, &mut server, *request, &key)).await
         }
     };
     match end {

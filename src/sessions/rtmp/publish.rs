@@ -7,8 +7,9 @@ use shards::{
     stream::{Evicted, PublishError},
 };
 
-use super::{End, farewell};
+use super::{End, farewell, said};
 use crate::{
+    clients::Kind,
     net::connection::Closing,
     protocols::{
         flv::TagType,
@@ -38,6 +39,9 @@ pub async fn run(
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(),
         encoder = %server.connect().flash_ver, "publishes by RTMP{}",
         if request.url.params.is_empty() { "" } else { " (with parameters)" });
+    let kind = if request.encoder { Kind::RtmpEncoder } else { Kind::RtmpFlash };
+    let card = client.card(kind, key, said(server, &request.url));
+    let _enrolled = context.roster.enroll(card, client.meter(None));
     client.entry().expect_within(context.options.first_frame_timeout);
     let start = Instant::now();
     let mut ingest = Ingest::new(client.id(), publisher);

@@ -14,6 +14,7 @@ mod negotiate;
 mod session;
 mod signal;
 mod table;
+mod tally;
 pub mod tcp;
 mod unsignalled;
 

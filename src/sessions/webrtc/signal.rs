@@ -3,7 +3,11 @@
 //! Section numbers are those of RFC 9725 (WHIP); WHEP says the same of viewers. SRS's JSON has status 200 for everything
 //! and tells failures by `code`.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use shards::{
     media::{Codec, TrackId},
@@ -22,10 +26,12 @@ use super::{
     egress::Viewer,
     ingest::Ingest,
     negotiate::{Disagreement, choose, codec_named, codec_of},
-    session::{Names, Role, Session, Terms},
+    session::{Names, Place, Role, Session, Terms},
     table::Way,
+    tally::{Tally, TallyMeter},
 };
 use crate::{
+    clients::{Card, Kind, Said},
     conn_id::ConnId,
     net::admission::Refusal,
     protocols::{
@@ -33,7 +39,7 @@ use crate::{
         whip::{Call, CallError, Chosen, Door, Form, Frag, Offer, OfferError, Side, Verb},
     },
     sessions::{
-        Context,
+        Client, Context,
         access::{Action, Ask, Denied},
         rtp::keys,
     },
@@ -107,10 +113,11 @@ struct Begun {
 }
 
 /// Answers a call whose stream is this shard's.
-pub async fn answer(context: &Rc<Context>, call: Signal, peer: SocketAddr) -> Response {
+pub async fn answer(context: &Rc<Context>, call: Signal, client: &Client, said: Said) -> Response {
+    let (peer, ip) = (client.entry().peer(), client.ip());
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
     match &call.verb {
-        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, peer).await {
+        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, (peer, ip), said).await {
             Ok(begun) => webrtc.created(&call, &begun),
             Err(refused) => {
                 tracing::warn!(stream = %call.key, %peer, "{}: refused: {refused}", call.door.side.protocol());
@@ -187,7 +194,8 @@ impl WebRtc {
         context: &Rc<Context>,
         call: &Call,
         sdp: &str,
-        peer: SocketAddr,
+        (peer, ip): (SocketAddr, IpAddr),
+        said: Said,
     ) -> Result<Begun, Refused> {
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
@@ -241,11 +249,18 @@ impl WebRtc {
             ufrag: creds.ufrag,
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
+        // Of SRS's JSON the parameters are those of the address in it.
+        let said = Said { param: call.query.clone(), ..said };
+        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
+        let tally = Rc::<Tally>::default();
+        let card = Card::new(id, peer, ip, kind, &call.key, said);
+        let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
         let connect = self.options.connect_timeout;
         let begun = Begun { answer, names: names.clone() };
-        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, entry, locals, connect));
+        let place = Place { entry, tally, _enrolled: enrolled };
+        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, place, locals, connect));
         Ok(begun)
     }
 
