@@ -287,7 +287,7 @@ impl Node {
             inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
-            gate: access::open(),
+            gate: access::Gate::open(),
             webrtc: OnceCell::new(),
             pages: Rc::new(move |request| api.answer(request)),
             refusals: Rc::default(),

@@ -27,6 +27,9 @@ pub enum Closing {
     /// An operator wants it gone.
     #[error("an operator closed the connection")]
     Kicked,
+    /// What it was allowed to do, it was allowed until now.
+    #[error("the permission has expired")]
+    Expired,
     /// The server ends.
     #[error("the server is shutting down")]
     Shutdown,
@@ -46,14 +49,23 @@ impl std::fmt::Display for Human<'_> {
 struct Life {
     id: ConnId,
     deadline: Cell<Option<(Instant, Duration)>>,
+    /// When its permission ends.
+    until: Cell<Option<Instant>>,
     closing: Cell<Option<Closing>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Life {
     fn close(&self, closing: Closing) {
-        // Who was only silent may still be let go on; nobody else may.
-        if matches!(self.closing.get(), None | Some(Closing::Silent(_))) {
+        let stands = match self.closing.get() {
+            None => false,
+            // These may still be taken back; the others may not, and so go before them.
+            Some(Closing::Silent(_) | Closing::Expired) => {
+                matches!(closing, Closing::Silent(_) | Closing::Expired)
+            }
+            Some(_) => true,
+        };
+        if !stands {
             self.closing.set(Some(closing));
             if let Some(waker) = self.waker.take() {
                 waker.wake();
@@ -61,8 +73,15 @@ impl Life {
         }
     }
 
-    /// A new deadline, or none: what was said about the last one is void. An operator's word and the end of the server are
-    /// not.
+    /// A new permission, or none: the end of the last one is void.
+    fn allow(&self, until: Option<Instant>) {
+        self.until.set(until);
+        if self.closing.get() == Some(Closing::Expired) {
+            self.closing.set(None);
+        }
+    }
+
+    /// A new deadline, or none: what was said about the last one is void. All other ends are not.
     fn expect(&self, deadline: Option<(Instant, Duration)>) {
         self.deadline.set(deadline);
         if let Some(Closing::Silent(_)) = self.closing.get() {
@@ -82,6 +101,7 @@ impl Life {
 pub struct Connections {
     lives: RefCell<Slab<Rc<Life>>>,
     ending: Cell<bool>,
+    expired: Cell<u64>,
 }
 
 impl Connections {
@@ -95,11 +115,17 @@ impl Connections {
         self.lives.borrow().is_empty()
     }
 
+    /// How many were told to go since their permission had ended.
+    pub fn expired(&self) -> u64 {
+        self.expired.get()
+    }
+
     /// Enters a connection that has just come, or has come from another shard.
     pub fn enter(self: &Rc<Self>, id: ConnId, peer: SocketAddr, ticket: Option<Ticket>) -> Connection {
         let life = Rc::new(Life {
             id,
             deadline: Cell::default(),
+            until: Cell::default(),
             closing: Cell::new(self.ending.get().then_some(Closing::Shutdown)),
             waker: Cell::default(),
         });
@@ -107,9 +133,14 @@ impl Connections {
         Connection { id, peer, ticket, life, slot, table: Rc::clone(self) }
     }
 
-    /// Time passes: those that were silent too long are told to go.
+    /// Time passes: those that were silent too long are told to go, and those whose permission has ended.
     pub fn tick(&self, now: Instant) {
         for (_, life) in self.lives.borrow().iter() {
+            if life.until.get().is_some_and(|until| now >= until) {
+                life.until.set(None);
+                life.close(Closing::Expired);
+                self.expired.update(|count| count + 1);
+            }
             if let Some((deadline, allowed)) = life.deadline.get()
                 && now >= deadline
             {
@@ -163,6 +194,11 @@ impl Connection {
     /// It may be silent.
     pub fn expect_nothing(&self) {
         self.life.expect(None);
+    }
+
+    /// What it does now it may do until then.
+    pub fn allow_until(&self, until: Option<Instant>) {
+        self.life.allow(until);
     }
 
     /// Ready when it is to go.
@@ -242,8 +278,29 @@ mod tests {
         table.tick(Instant::now());
         assert!(table.kick(kicked.id()));
         kicked.expect_nothing();
+        kicked.allow_until(None);
         assert_eq!((verdict(&kicked), verdict(&other)), (Some(Closing::Kicked), None));
         assert!(!table.kick(ConnId::random()));
+    }
+
+    #[test]
+    fn permission_ends_however_busy_a_connection_is_and_a_new_one_counts_anew() {
+        let table = Rc::new(Connections::default());
+        let connection = connection(&table);
+        let now = Instant::now();
+        connection.allow_until(Some(now + Duration::from_secs(5)));
+        table.tick(now + Duration::from_secs(4));
+        connection.expect_within(Duration::from_secs(60));
+        assert_eq!(verdict(&connection), None);
+        table.tick(now + Duration::from_secs(5));
+        connection.expect_nothing();
+        assert_eq!(verdict(&connection), Some(Closing::Expired));
+        assert_eq!(table.expired(), 1);
+        // It asked for something else.
+        connection.allow_until(None);
+        assert_eq!(verdict(&connection), None);
+        table.tick(now + Duration::from_secs(50));
+        assert_eq!(verdict(&connection), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use shards::media::StreamKey;
 
 use super::{
     Client, Context, Guest,
-    access::{Action, Ask, Denied},
+    access::{Action, Ask, Denied, Grant},
     client::Gone,
     flv::{self, Framing},
     webrtc,
@@ -202,7 +202,7 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
     let response = match gone {
         Gone::Closing(closing @ Closing::Silent(_)) => Response::text(Status::REQUEST_TIMEOUT, closing),
         Gone::Closing(closing @ Closing::Kicked) => Response::text(Status::FORBIDDEN, closing),
-        Gone::Closing(closing @ Closing::Shutdown) => Response::text(Status::UNAVAILABLE, closing),
+        Gone::Closing(closing) => Response::text(Status::UNAVAILABLE, closing),
         Gone::Peer(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Response::text(Status::BAD_REQUEST, "the request ended within its head")
         }
@@ -293,9 +293,7 @@ const fn framing(version: Version) -> Framing {
 /// The answer to one who may not.
 fn denial(denied: &Denied) -> Response {
     match denied {
-        Denied::Unauthorized(_) => {
-            Response::text(Status::UNAUTHORIZED, denied).header("WWW-Authenticate", "Bearer").cors()
-        }
+        Denied::Unauthorized(_) => Response::unauthorized(denied),
         Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
     }
 }
@@ -320,14 +318,24 @@ pub async fn go_on(
         // It asks when it knows more.
         Wish::Signal(_) => None,
     };
+    let mut leave = Grant::default();
     if let Some((action, protocol)) = asks {
-        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &said.param);
-        if let Err(denied) = (context.gate)(ask).await {
-            tracing::warn!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "refused: {denied}");
-            client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
-            return None;
+        let peer = client.entry().peer();
+        let ask = Ask::new(client.id(), action, &key, protocol, peer).with(token, &said.param).from(
+            client.ip(),
+            "",
+            &said.page_url,
+        );
+        match context.gate.ask(ask).await {
+            Ok(grant) => leave = grant,
+            Err(denied) => {
+                tracing::warn!(conn = %client.id(), stream = %key, %peer, "refused: {denied}");
+                client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
+                return None;
+            }
         }
     }
+    client.entry().allow_until(leave.until);
     match wish {
         Wish::Signal(call) => {
             let response = webrtc::answer(context, call, &client, said).await;

@@ -131,6 +131,7 @@ impl Goodbye<'_> {
                     Closing::Shutdown => (close::GOING_AWAY, Status::UNAVAILABLE),
                     Closing::Silent(_) => (close::POLICY, Status::UNAVAILABLE),
                     Closing::Kicked => (close::POLICY, Status::FORBIDDEN),
+                    Closing::Expired => (close::POLICY, Status::UNAUTHORIZED),
                 };
                 (self.words(code, status, &closing.to_string()), closing.to_string())
             }
@@ -165,7 +166,11 @@ impl Goodbye<'_> {
         match self.framing {
             Framing::WebSocket => ws::frame::close(code, sentence),
             _ if !self.started => {
-                Response::text(status, sentence).cors().write(Reply { keep_alive: false, ..self.reply })
+                let response = match status {
+                    Status::UNAUTHORIZED => Response::unauthorized(sentence),
+                    status => Response::text(status, sentence).cors(),
+                };
+                response.write(Reply { keep_alive: false, ..self.reply })
             }
             Framing::Chunked => Bytes::from_static(chunked::LAST),
             Framing::Plain => Bytes::new(),

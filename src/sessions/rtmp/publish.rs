@@ -10,7 +10,6 @@ use shards::{
 use super::{End, farewell, said};
 use crate::{
     clients::Kind,
-    net::connection::Closing,
     protocols::{
         flv::TagType,
         rtmp::{Event, Farewell, MediaKind, PublishRequest, Reject, Server},
@@ -99,9 +98,6 @@ async fn flow(
             Heard::Bytes(Ok(_)) => return (End::Gone, "the connection closed".to_owned()),
             Heard::Bytes(Err(error)) => return (End::Gone, error.to_string()),
             Heard::Evicted(evicted) => return replaced(evicted),
-            Heard::Closing(closing @ Closing::Silent(_)) => {
-                return (End::close(Some(Farewell::Idle)), closing.to_string());
-            }
             Heard::Closing(closing) => return (End::close(Some(farewell(closing))), closing.to_string()),
         }
     }

@@ -32,7 +32,7 @@ use crate::{
         udp::{Route, Udp},
     },
     protocols::whip::{Chosen, Offer, Side},
-    sessions::rtp::keys,
+    sessions::{access::Grant, rtp::keys},
 };
 
 /// What a session does for its peer.
@@ -64,6 +64,8 @@ pub struct Place {
     pub tally: Rc<Tally>,
     /// Its place there.
     pub _enrolled: Enrolled,
+    /// Leave to be here, held until the end.
+    pub _grant: Grant,
 }
 
 /// What was agreed on.

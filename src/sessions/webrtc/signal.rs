@@ -112,7 +112,7 @@ struct Begun {
     names: Names,
 }
 
-/// Answers a call whose stream is this shard's.
+/// Answers a call whose stream is this shard's, by a client that said this of itself.
 pub async fn answer(context: &Rc<Context>, call: Signal, client: &Client, said: Said) -> Response {
     let (peer, ip) = (client.entry().peer(), client.ip());
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
@@ -176,7 +176,7 @@ fn refusal(door: Door, refused: &Refused) -> Response {
     let response = Response::text(refused.status(), refused).cors();
     match refused.status() {
         Status::UNAVAILABLE => response.header("Retry-After", "5"),
-        Status::UNAUTHORIZED => response.header("WWW-Authenticate", "Bearer"),
+        Status::UNAUTHORIZED => Response::unauthorized(refused),
         _ => response,
     }
 }
@@ -200,8 +200,11 @@ impl WebRtc {
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
         let action = if side == Side::Publish { Action::Publish } else { Action::Play };
-        let ask = Ask::new(action, &call.key, side.protocol(), peer);
-        (context.gate)(ask.with(call.token.clone(), &call.query)).await?;
+        let id = ConnId::random();
+        let ask = Ask::new(id, action, &call.key, side.protocol(), peer)
+            .with(call.token.clone(), &call.query)
+            .from(ip, "", &said.page_url);
+        let grant = context.gate.ask(ask).await?;
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }
@@ -227,7 +230,6 @@ impl WebRtc {
         let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
         let answer = offer.complete(&answer, &chosen);
-        let id = ConnId::random();
         let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
         let terms = Terms { offer, chosen };
         let role = match side {
@@ -249,6 +251,7 @@ impl WebRtc {
             ufrag: creds.ufrag,
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
+        entry.allow_until(grant.until);
         // Of SRS's JSON the parameters are those of the address in it.
         let said = Said { param: call.query.clone(), ..said };
         let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
@@ -259,7 +262,7 @@ impl WebRtc {
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
         let connect = self.options.connect_timeout;
         let begun = Begun { answer, names: names.clone() };
-        let place = Place { entry, tally, _enrolled: enrolled };
+        let place = Place { entry, tally, _enrolled: enrolled, _grant: grant };
         self.enter(Session::new(names, call.key.clone(), terms, rtc, role, place, locals, connect));
         Ok(begun)
     }
