@@ -1,5 +1,8 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
+mod keyring;
+pub mod permission;
+
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
@@ -20,7 +23,7 @@ use shards::{
 
 use crate::{
     api::{Api, Ports},
-    board::{Board, Page},
+    board::{self, Board, Page},
     net::{
         admission::{Admission, AdmissionOptions},
         interfaces,
@@ -29,12 +32,16 @@ use crate::{
     },
     protocols::http::Limits,
     sessions::{
-        Context, Parcel, Service, SessionOptions, access, inquiries,
+        Context, Parcel, Service, SessionOptions,
+        access::Decisions,
+        inquiries,
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
     },
     transcode,
 };
+
+use permission::Permission;
 
 /// Ticks between two pages on the board: half a second.
 const PAGE_TICKS: u32 = 5;
@@ -57,6 +64,7 @@ struct Plan {
     admission: Arc<Admission>,
     tls: Option<Arc<rustls::ServerConfig>>,
     board: Arc<Board>,
+    permission: Permission,
     ports: Ports,
     start: Instant,
 }
@@ -80,6 +88,8 @@ pub fn start(config: &Config) -> io::Result<Running> {
         true => Some(Arc::new(webrtc_options(config, cpus.len())?)),
         false => None,
     };
+    let permission = Permission::start(config, Box::new(|_| Err("nothing is fetched here".to_owned())))
+        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
     let plan = Plan {
         doors,
         webrtc,
@@ -94,6 +104,7 @@ pub fn start(config: &Config) -> io::Result<Running> {
         }),
         ports: ports(config),
         tls,
+        permission,
         board: Board::new(&cpus, Instant::now()),
         start: Instant::now(),
     };
@@ -105,6 +116,14 @@ pub fn start(config: &Config) -> io::Result<Running> {
         mirror_share: config.mirror.enable.then(|| config.mirror.share as f32 / 100.0),
     };
     executor::start(&options, move |shard| Node::new(&plan, shard))
+}
+
+/// Looks whether a configuration can be served, as far as that can be told without serving it.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn check(config: &Config) -> Result<(), String> {
+    permission::prepare(config).map(drop)
 }
 
 /// The CPUs of the shards, one each.
@@ -287,13 +306,20 @@ impl Node {
             inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
-            gate: access::Gate::open(),
+            gate: plan.permission.gate(),
+            policy: plan.permission.policy(),
             webrtc: OnceCell::new(),
             pages: Rc::new(move |request| api.answer(request)),
             refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
         Rc::new(Self { context, plan: plan.clone(), listeners: RefCell::default(), ticks: Cell::new(0), cpu })
+    }
+
+    fn permission(&self) -> board::Permission {
+        let Decisions { granted, unauthorized, forbidden, unavailable } = self.context.gate.decisions();
+        let expired = self.context.connections.expired();
+        board::Permission { granted, unauthorized, forbidden, unavailable, expired }
     }
 
     fn page(&self, now: Instant) -> Page {
@@ -308,6 +334,7 @@ impl Node {
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
             mirrors: shard.mirrors(),
             totals: shard.registry().totals(),
+            permission: self.permission(),
             streams: shard
                 .registry()
                 .all()

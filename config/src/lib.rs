@@ -14,6 +14,7 @@ mod locate;
 mod node;
 mod origin;
 mod schema;
+mod secret;
 mod section;
 mod shards;
 mod suggest;
@@ -25,9 +26,10 @@ pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use schema::{
-    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate,
-    Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Jwt, Limits, Listen, Log, LogFormat, LogLevel, Need,
+    Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
 };
+pub use secret::{Secret, Secrets};
 pub use shards::{SHARDS_MAX, Shards};
 pub use texts::Texts;
 pub use units::{BitRate, ByteSize, Millis, PictureSize, UnitError};
