@@ -7,7 +7,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,17 +22,20 @@ use shards::{
 };
 
 use crate::{
-    api::{Api, Ports},
+    api::{Abilities, Api, Local, Ports, Shared, visit::Caller, watch::Watch},
     board::{self, Board, Page},
+    clients::inquiry::{Busy, Gathered},
+    identity::Identity,
+    log,
     net::{
         admission::{Admission, AdmissionOptions},
         interfaces,
         listener::{self, Listener, SocketOptions},
-        tls,
+        tls, traffic,
     },
     protocols::http::Limits,
     sessions::{
-        Context, Parcel, Service, SessionOptions,
+        Context, Pages, Parcel, Service, SessionOptions,
         access::Decisions,
         inquiries,
         rtmp::reader_options,
@@ -65,8 +68,7 @@ struct Plan {
     tls: Option<Arc<rustls::ServerConfig>>,
     board: Arc<Board>,
     permission: Permission,
-    ports: Ports,
-    start: Instant,
+    shared: Arc<Shared>,
 }
 
 /// Starts the server: its shards run when this returns.
@@ -90,6 +92,19 @@ pub fn start(config: &Config) -> io::Result<Running> {
     };
     let permission = Permission::start(config, Box::new(|_| Err("nothing is fetched here".to_owned())))
         .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+    let board = Board::new(&cpus, Instant::now());
+    let shared = Shared {
+        board: Arc::clone(&board),
+        watch: Watch::start(Arc::clone(&board))?,
+        identity: Identity::new(""),
+        ports: ports(config),
+        abilities: Abilities {
+            transcode: config.transcode.audio != TranscodeAudio::Off,
+            ..Abilities::default()
+        },
+        built: built(),
+        start: Instant::now(),
+    };
     let plan = Plan {
         doors,
         webrtc,
@@ -102,11 +117,10 @@ pub fn start(config: &Config) -> io::Result<Running> {
             connections_max: config.limits.connections as usize,
             per_ip_max: config.limits.connections_per_ip as usize,
         }),
-        ports: ports(config),
         tls,
         permission,
-        board: Board::new(&cpus, Instant::now()),
-        start: Instant::now(),
+        board,
+        shared: Arc::new(shared),
     };
     let options = executor::Options {
         cpus,
@@ -141,7 +155,7 @@ fn doors(config: &Config) -> Vec<Door> {
         ("rtmp", &config.rtmp, Service::Rtmp),
         ("httpflv", &config.httpflv, Service::Http),
         ("ws_stream", &config.ws_stream, Service::Http),
-        ("api", &config.api, Service::Http),
+        ("api", &config.api, Service::Control),
     ]
     .into_iter()
     .filter(|(_, listen, _)| listen.enable)
@@ -155,8 +169,15 @@ fn ports(config: &Config) -> Ports {
         rtmp: port(&config.rtmp),
         http: port(&config.httpflv),
         ws: port(&config.ws_stream),
+        api: port(&config.api),
         tls: config.tls.is_enabled(),
     }
+}
+
+/// When this program was made.
+fn built() -> String {
+    let file = std::env::current_exe().and_then(|path| path.metadata()).and_then(|file| file.modified());
+    file.map(|at| log::Utc(at).to_string()).unwrap_or_default()
 }
 
 fn session_options(config: &Config) -> SessionOptions {
@@ -286,6 +307,26 @@ fn bind_error(door: Door, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: cannot listen at {}: {error}{hint}", door.name, door.address))
 }
 
+/// The pages and the control plane, on the shard of `context`.
+fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
+    let context = Weak::clone(context);
+    let asker = move |question| -> Local<Result<Gathered, Busy>> {
+        let context = Weak::upgrade(&context);
+        Box::pin(async move {
+            match context {
+                Some(context) => context.ask(question).await,
+                // The shard ends.
+                None => Err(Busy),
+            }
+        })
+    };
+    let api = Api::new(Arc::clone(&plan.shared), Box::new(asker));
+    Rc::new(move |request, asker| {
+        let at_control = asker.service == Service::Control;
+        api.open(request, Caller { peer: asker.peer, ip: asker.ip, at_control })
+    })
+}
+
 /// What one shard does.
 struct Node {
     context: Rc<Context>,
@@ -297,8 +338,7 @@ struct Node {
 
 impl Node {
     fn new(plan: &Plan, shard: &Rc<Shard<Parcel>>) -> Rc<Self> {
-        let api = Api::new(Arc::clone(&plan.board), plan.ports, plan.start);
-        let context = Rc::new(Context {
+        let context = Rc::new_cyclic(|context| Context {
             shard: Rc::clone(shard),
             options: Arc::clone(&plan.sessions),
             connections: Rc::default(),
@@ -309,7 +349,7 @@ impl Node {
             gate: plan.permission.gate(),
             policy: plan.permission.policy(),
             webrtc: OnceCell::new(),
-            pages: Rc::new(move |request| api.answer(request)),
+            pages: pages(plan, context),
             refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
@@ -329,6 +369,12 @@ impl Node {
             at: now,
             cpu: self.cpu,
             connections: self.context.connections.len(),
+            clients: self.context.roster.counts(),
+            enrolled: self.context.roster.enrolled(),
+            faults: self.context.connections.faults(),
+            webrtc: self.context.webrtc.get().map_or(0, |webrtc| webrtc.sessions()),
+            traffic: traffic::of_this_thread(),
+            received: shard.registry().received(),
             busy: shard.busy(),
             window: shard.window(),
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
