@@ -5,6 +5,8 @@
 
 mod api_v1;
 mod api_v2;
+mod auth;
+mod auth_api;
 mod browser;
 mod cli;
 mod console;
