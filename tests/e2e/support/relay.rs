@@ -34,6 +34,8 @@ pub struct Weather {
 pub struct Relay {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
+    /// Of ten thousand datagrams each way so many are lost.
+    loss: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
     passed: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
@@ -43,13 +45,36 @@ pub struct Relay {
 struct Way {
     from: UdpSocket,
     to: UdpSocket,
-    /// Who sent last on the client's side: the way there writes it, the way back reads it.
-    client: Arc<Mutex<Option<SocketAddr>>>,
+    /// The client's side: the way there writes it, the way back reads it.
+    client: Arc<Mutex<Client>>,
     server: Option<SocketAddr>,
     weather: Weather,
     stop: Arc<AtomicBool>,
+    loss: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
     passed: Arc<AtomicU64>,
+}
+
+/// Where the way back leads. A browser tries several addresses of its machine: until one of them begins to talk, to whoever
+/// asked last; then to the one that talks.
+#[derive(Default)]
+struct Client {
+    address: Option<SocketAddr>,
+    talks: bool,
+}
+
+impl Client {
+    fn heard(&mut self, from: SocketAddr, datagram: &[u8]) {
+        // Below are STUN's (RFC 7983 section 7).
+        let talks = datagram.first().is_some_and(|first| *first >= 20);
+        if talks || !self.talks {
+            (self.address, self.talks) = (Some(from), talks);
+        }
+    }
+}
+
+fn of_ten_thousand(percent: f64) -> u64 {
+    (percent * 100.0).round() as u64
 }
 
 impl Relay {
@@ -60,6 +85,7 @@ impl Relay {
         let address = near.local_addr().expect("a bound socket has an address");
         let clone = |socket: &UdpSocket| socket.try_clone().expect("a socket can be cloned");
         let (client, stop, lost, passed) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        let loss = Arc::new(AtomicU64::new(of_ten_thousand(weather.loss)));
         let way = |from: &UdpSocket, to: &UdpSocket, server: Option<SocketAddr>| Way {
             from: clone(from),
             to: clone(to),
@@ -67,12 +93,18 @@ impl Relay {
             server,
             weather: Weather { seed: weather.seed * 2 + u64::from(server.is_some()), ..weather },
             stop: Arc::clone(&stop),
+            loss: Arc::clone(&loss),
             lost: Arc::clone(&lost),
             passed: Arc::clone(&passed),
         };
         let ways = [way(&near, &far, Some(server)), way(&far, &near, None)];
         let threads = ways.into_iter().map(|way| thread::spawn(move || way.run())).collect();
-        Self { address, stop, lost, passed, threads }
+        Self { address, stop, loss, lost, passed, threads }
+    }
+
+    /// From now on so many of a hundred datagrams are lost each way.
+    pub fn set_loss(&self, percent: f64) {
+        self.loss.store(of_ten_thousand(percent), Ordering::Relaxed);
     }
 
     /// What stands for the server.
@@ -108,9 +140,9 @@ impl Way {
             // An error is a time-out, or a port that is closed: the peer's to notice.
             if let Ok((bytes, from)) = self.from.recv_from(&mut buffer) {
                 if self.server.is_some() {
-                    *self.client.lock().expect("nothing panics holding it") = Some(from);
+                    self.client.lock().expect("nothing panics holding it").heard(from, &buffer[..bytes]);
                 }
-                let is_lost = random.f64() * 100.0 < self.weather.loss;
+                let is_lost = random.u64(0..10_000) < self.loss.load(Ordering::Relaxed);
                 let counter = if is_lost { &self.lost } else { &self.passed };
                 counter.fetch_add(1, Ordering::Relaxed);
                 if !is_lost {
@@ -118,7 +150,7 @@ impl Way {
                 }
             }
             while let Some((_, datagram)) = under_way.pop_front_if(|(due, _)| *due <= Instant::now()) {
-                let client = *self.client.lock().expect("nothing panics holding it");
+                let client = self.client.lock().expect("nothing panics holding it").address;
                 if let Some(to) = self.server.or(client) {
                     let _ = self.to.send_to(&datagram, to);
                 }
