@@ -8,33 +8,45 @@ mod client;
 pub mod flv;
 mod http;
 mod ingest;
+mod inquire;
 pub mod rtmp;
 pub mod rtp;
 pub mod webrtc;
 
 use std::{
     cell::{Cell, OnceCell},
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
 use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
 pub use client::Client;
+pub use inquire::inquiries;
 
 use crate::{
+    access::Policy,
+    clients::{Inquiries, Roster, inquiry::Mail},
     conn_id::ConnId,
     net::{
         admission::{Admission, Ticket},
-        connection::Connections,
+        connection::{Connection, Connections},
         seldom::Seldom,
         socket::{Moving, Socket},
         tls,
     },
-    protocols::{http::Limits, rtmp::ReaderOptions},
+    protocols::{
+        http::{Limits, Request, Response},
+        proxy::{self, Header, ProxyError, Start},
+        rtmp::ReaderOptions,
+    },
 };
 
 /// What sessions need of the configuration.
@@ -67,25 +79,48 @@ pub enum Service {
     Rtmp,
     /// HTTP: pages, FLV and WebSocket.
     Http,
+    /// The same at the control port.
+    Control,
 }
 
-/// What the HTTP port answers besides streams: the pages and the API. `None`: there is nothing at that path.
-pub type Pages = Rc<dyn Fn(&crate::protocols::http::Request) -> Option<crate::protocols::http::Response>>;
+/// What the HTTP ports answer besides streams, the pages and the API: asked with a request, who made it and at which port.
+/// `None`: there is nothing at that path.
+pub type Pages = Rc<dyn Fn(&Request, Asker) -> Option<Answering>>;
+
+/// What answers such a request, once its body has come.
+pub type Answering = Box<dyn FnOnce(Bytes) -> Pin<Box<dyn Future<Output = Response>>>>;
+
+/// Who asks for something that is no stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Its own address, as far as it is known.
+    pub ip: IpAddr,
+    /// The port's service.
+    pub service: Service,
+}
 
 /// What all sessions of a shard share.
 pub struct Context {
     /// The shard: its streams and the way to the others.
-    pub shard: Rc<Shard<Arrival>>,
+    pub shard: Rc<Shard<Parcel>>,
     /// The configuration's part.
     pub options: Arc<SessionOptions>,
     /// Who is connected to this shard.
     pub connections: Rc<Connections>,
+    /// Who of them publishes and plays.
+    pub roster: Rc<Roster>,
+    /// Questions to all shards.
+    pub inquiries: Rc<Inquiries>,
     /// The door.
     pub admission: Arc<Admission>,
     /// The certificate, if there is one.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Who may publish and play.
     pub gate: access::Gate,
+    /// Whose word about others is taken, and who may use the API.
+    pub policy: Arc<ArcSwap<Policy>>,
     /// WebRTC, once it runs on this shard.
     pub webrtc: OnceCell<Rc<webrtc::WebRtc>>,
     /// What is at HTTP paths that name no stream.
@@ -114,6 +149,14 @@ const REFUSING_MAX: usize = 64;
 const INBOX_TRIES: usize = 200;
 const INBOX_STEP: Duration = Duration::from_millis(5);
 
+/// What shards send each other.
+pub enum Parcel {
+    /// A connection.
+    Arrival(Arrival),
+    /// A question to all shards, or the answer of one.
+    Mail(Mail),
+}
+
 /// A connection on its way to the shard that owns its stream. Dropped anywhere, it closes.
 pub struct Arrival {
     id: ConnId,
@@ -137,7 +180,11 @@ impl Context {
     /// Meets a connection that has just been accepted.
     pub fn welcome(self: &Rc<Self>, socket: Socket, service: Service) {
         let (id, peer) = (ConnId::random(), socket.peer());
-        let (ticket, refusal) = match self.admission.admit(peer.ip()) {
+        let admitted = match self.policy.load().proxies().trusts(peer.ip()) {
+            true => self.admission.admit_proxy(),
+            false => self.admission.admit(peer.ip()),
+        };
+        let (ticket, refusal) = match admitted {
             Ok(ticket) => (Some(ticket), None),
             Err(why) => {
                 if let Some(more) = self.refusals.lines.admit(Instant::now()) {
@@ -164,8 +211,16 @@ impl Context {
         );
     }
 
+    /// Takes what another shard has sent.
+    pub fn arrive(self: &Rc<Self>, parcel: Parcel) {
+        match parcel {
+            Parcel::Arrival(arrival) => self.receive(arrival),
+            Parcel::Mail(mail) => self.read(mail),
+        }
+    }
+
     /// Goes on with a connection that another shard has sent.
-    pub fn arrive(self: &Rc<Self>, arrival: Arrival) {
+    fn receive(self: &Rc<Self>, arrival: Arrival) {
         let (context, id) = (Rc::clone(self), arrival.id);
         shards::spawn(
             async move {
@@ -215,9 +270,10 @@ impl Context {
             }
         };
         for _ in 0..INBOX_TRIES {
-            match self.shard.outbox().send(to, arrival) {
+            match self.shard.outbox().send(to, Parcel::Arrival(arrival)) {
                 Ok(()) => return None,
-                Err(back) => arrival = back,
+                Err(Parcel::Arrival(back)) => arrival = back,
+                Err(Parcel::Mail(_)) => unreachable!("what comes back is what was sent"),
             }
             timer::sleep(INBOX_STEP).await;
         }
@@ -234,9 +290,9 @@ async fn meet(
     id: ConnId,
     ticket: Option<Ticket>,
     service: Service,
-    refusal: Option<String>,
+    mut refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
-    let entry = context.connections.enter(id, socket.peer(), ticket);
+    let mut entry = context.connections.enter(id, socket.peer(), ticket);
     entry.expect_within(context.options.handshake_timeout);
     tracing::debug!(conn = %id, peer = %socket.peer(), "accepted on shard {}", context.shard.id());
     let mut input = BytesMut::new();
@@ -247,6 +303,22 @@ async fn meet(
         Err(closing) => {
             tracing::info!(conn = %id, peer = %socket.peer(), "said nothing: {closing}");
             return None;
+        }
+    }
+    if context.policy.load().proxies().trusts(socket.peer().ip()) {
+        match introduction(&entry, &socket, &mut input).await? {
+            Ok(None) => {}
+            Ok(Some(peer)) => {
+                tracing::debug!(conn = %id, %peer, "comes through the proxy {}", socket.peer());
+                socket.set_peer(peer);
+                if let Err(why) = entry.belongs_to(peer) {
+                    refusal.get_or_insert_with(|| why.to_string());
+                }
+            }
+            Err(error) => {
+                tracing::warn!(conn = %id, peer = %socket.peer(), "{error}");
+                return None;
+            }
         }
     }
     if let (Some(config), Some(&tls::FIRST_BYTE)) = (&context.tls, input.first())
@@ -260,11 +332,38 @@ async fn meet(
     let client = Client::new(entry, socket);
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
-        Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
+        _ if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
             webrtc::tcp::serve(client, input).await
         }
-        Service::Http => http::serve(context, client, input, refusal).await,
+        service => http::serve(context, client, service, input, refusal).await,
     }
+}
+
+/// What a proxy says of whom it speaks for, and then the first bytes of the connection itself. `None`: it says nothing more.
+async fn introduction(
+    entry: &Connection,
+    socket: &Socket,
+    input: &mut BytesMut,
+) -> Option<Result<Option<SocketAddr>, ProxyError>> {
+    let client = loop {
+        match proxy::take(input) {
+            Ok(Start::None) => return Some(Ok(None)),
+            Ok(Start::Whole(Header::Client(client))) => break Some(client),
+            Ok(Start::Whole(Header::Own)) => break None,
+            Ok(Start::Partial) => more(entry, socket, input).await?,
+            Err(error) => return Some(Err(error)),
+        }
+    };
+    // One header is all there is: what follows is the client's, whatever it looks like.
+    if input.is_empty() {
+        more(entry, socket, input).await?;
+    }
+    Some(Ok(client))
+}
+
+/// Reads what comes next; `None`: nothing does.
+async fn more(entry: &Connection, socket: &Socket, input: &mut BytesMut) -> Option<()> {
+    matches!(entry.race(socket.read(input)).await, Ok(Ok(read)) if read > 0).then_some(())
 }
 
 impl Refusals {

@@ -121,6 +121,9 @@ impl Response {
             HttpError::WebSocketVersion => {
                 response.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13")
             }
+            HttpError::MethodRefused => {
+                response.header("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
+            }
             _ => response,
         }
     }
@@ -129,6 +132,11 @@ impl Response {
     pub fn method_not_allowed(allow: &str) -> Self {
         let sentence = format_args!("this method is not allowed here; use one of: {allow}").to_string();
         Self::text(Status::METHOD_NOT_ALLOWED, sentence).header("Allow", allow).cors()
+    }
+
+    /// 401, and that a bearer token would do (RFC 6750 §3).
+    pub fn unauthorized(sentence: impl std::fmt::Display) -> Self {
+        Self::text(Status::UNAUTHORIZED, sentence).header("WWW-Authenticate", "Bearer").cors()
     }
 
     /// The answer to OPTIONS, be it a browser's question before a cross-origin request or plain curiosity. 200 rather

@@ -11,9 +11,11 @@ mod frames;
 mod ingest;
 mod kick;
 mod negotiate;
+mod parts;
 mod session;
 mod signal;
 mod table;
+mod tally;
 pub mod tcp;
 mod unsignalled;
 
