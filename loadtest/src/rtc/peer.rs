@@ -29,6 +29,9 @@ use super::signal;
 
 /// A keyframe of a few hundred kilobytes is put together before it is given up.
 const REORDERING_PACKETS: usize = 1_000;
+/// What a publisher can send again: as much as str0m keeps without being asked.
+const REPEATED_PACKETS: usize = 1_024;
+const REPEATED_AGE: Duration = Duration::from_secs(3);
 /// Outputs that one call may produce: a keyframe and its repetitions. More is a circle.
 const OUTPUTS_MAX: usize = 20_000;
 
@@ -209,7 +212,14 @@ impl Peer {
     pub fn answer(&mut self, sdp: &str) -> Result<(), PeerError> {
         let (pending, offer) = self.pending.take().ok_or(PeerError::Answered)?;
         let answer = SdpAnswer::from_sdp_string(&signal::explained(sdp, &offer))?;
-        Ok(self.rtc.sdp_api().accept_answer(pending, answer)?)
+        self.rtc.sdp_api().accept_answer(pending, answer)?;
+        if let Some(mid) = self.picture
+            && let Some(sent) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
+        {
+            // str0m gives up repeating when a seventh of what it sends is repetition; browsers go on.
+            sent.set_rtx_cache(REPEATED_PACKETS, REPEATED_AGE, None);
+        }
+        Ok(())
     }
 
     /// A datagram came; what is none of WebRTC's is ignored.

@@ -18,8 +18,12 @@ use super::rtcp::Feedback;
 const SENT_MAX: usize = 1_024;
 /// A queue on the way that is longer than this, and grows, is the beginning of a jam.
 const QUEUE_MAX: i64 = 80_000;
-/// More loss than this is a jam (gcc-02 §6: 10 %).
+/// More loss than this is a jam (gcc-02 §6: 10 %), where a queue has built up as well, or where nobody tells of queues.
 const LOSS_MAX: f64 = 0.1;
+/// A queue of this length goes with such a jam, microseconds. A bad radio link has none, and loses as much whatever the rate.
+const QUEUE_SOME: f64 = 30_000.0;
+/// More loss than this is a jam in any case: a policer has no queue.
+const LOSS_JAM: f64 = 0.3;
 /// What is taken of the rate that still arrived when a jam began.
 const BACK_OFF: f64 = 0.85;
 /// How fast a limit grows while nothing is jammed: by this share in a second, and this much besides.
@@ -190,7 +194,8 @@ impl Estimate {
     /// A receiver report's losses, in 256ths. Of use only where no feedback comes.
     pub fn on_loss(&mut self, fraction: u8, now: Instant) {
         if self.sent.is_empty() {
-            self.judge(f64::from(fraction) / 256.0, self.rate, false, now);
+            let loss = f64::from(fraction) / 256.0;
+            self.judge(loss, self.rate, false, loss > LOSS_MAX, now);
         }
     }
 
@@ -234,7 +239,8 @@ impl Estimate {
         // One of four packets is a quarter and means nothing: loss is judged over some two hundred.
         let weight = (f64::from(covered) / 200.0).min(1.0);
         self.loss += weight * (f64::from(lost) / f64::from(covered) - self.loss);
-        self.judge(self.loss, arrived, jammed, now);
+        let lossy = self.loss > if self.queue > QUEUE_SOME { LOSS_MAX } else { LOSS_JAM };
+        self.judge(self.loss, arrived, jammed, lossy, now);
     }
 
     /// One packet took `way`, up to the constant between the clocks.
@@ -249,8 +255,9 @@ impl Estimate {
         self.queue = 0.9 * self.queue + 0.1 * (way - shortest) as f64;
     }
 
-    fn judge(&mut self, loss: f64, arrived: f64, jammed: bool, now: Instant) {
-        if jammed || loss > LOSS_MAX {
+    /// `jammed`: a queue says so; `lossy`: losses do.
+    fn judge(&mut self, loss: f64, arrived: f64, jammed: bool, lossy: bool, now: Instant) {
+        if jammed || lossy {
             self.updated = now;
             let patient = self.stepped.is_none_or(|stepped| now - stepped >= PATIENCE);
             if patient && arrived > 0.0 {
@@ -329,6 +336,31 @@ mod tests {
             // The way is wide again: the limit goes.
             through(&mut estimate, start + Duration::from_secs(20), 60, 1_000_000, 10_000_000, 200_000);
             assert_eq!(estimate.limit(), None, "after a queue of {room} us");
+        }
+    }
+
+    #[test]
+    fn a_way_that_loses_at_random_is_not_narrow_and_one_that_loses_half_is() {
+        for (share, is_limited) in [(5, false), (2, true)] {
+            let start = Instant::now();
+            let mut estimate = Estimate::new(start);
+            let mut writer = FeedbackWriter::default();
+            for n in 0..2_000_i64 {
+                let now = start + Duration::from_millis(5 * n as u64);
+                estimate.on_sent(n as u16, 1_200, now);
+                estimate.on_total(1_200 * n as u64, now);
+                let is_lost = n * 7 % share == 0;
+                writer.push(Arrival { sequence: n as u16, at: (!is_lost).then_some(n * 5_000 + 40_000) });
+                if n % 20 == 19 {
+                    let mut wire = Vec::new();
+                    writer.write(1, 2, n as u8, &mut wire);
+                    let Some(Packet::Twcc(feedback)) = rtcp::parse(&wire).next() else {
+                        panic!("no feedback")
+                    };
+                    estimate.on_feedback(&feedback, now + Duration::from_millis(40));
+                }
+            }
+            assert_eq!(estimate.limit().is_some(), is_limited, "one of {share} is lost: {estimate:?}");
         }
     }
 

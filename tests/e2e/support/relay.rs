@@ -37,6 +37,8 @@ pub struct Weather {
 pub struct Relay {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
+    /// Of ten thousand datagrams each way so many are lost.
+    loss: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
     passed: Arc<AtomicU64>,
     /// Bits a second to the client; 0: no bound.
@@ -48,14 +50,37 @@ pub struct Relay {
 struct Way {
     from: UdpSocket,
     to: UdpSocket,
-    /// Who sent last on the client's side: the way there writes it, the way back reads it.
-    client: Arc<Mutex<Option<SocketAddr>>>,
+    /// The client's side: the way there writes it, the way back reads it.
+    client: Arc<Mutex<Client>>,
     server: Option<SocketAddr>,
     weather: Weather,
     stop: Arc<AtomicBool>,
+    loss: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
     passed: Arc<AtomicU64>,
     rate: Arc<AtomicU64>,
+}
+
+/// Where the way back leads. A browser tries several addresses of its machine: until one of them begins to talk, to whoever
+/// asked last; then to the one that talks.
+#[derive(Default)]
+struct Client {
+    address: Option<SocketAddr>,
+    talks: bool,
+}
+
+impl Client {
+    fn heard(&mut self, from: SocketAddr, datagram: &[u8]) {
+        // Below are STUN's (RFC 7983 section 7).
+        let talks = datagram.first().is_some_and(|first| *first >= 20);
+        if talks || !self.talks {
+            (self.address, self.talks) = (Some(from), talks);
+        }
+    }
+}
+
+fn of_ten_thousand(percent: f64) -> u64 {
+    (percent * 100.0).round() as u64
 }
 
 impl Relay {
@@ -66,6 +91,7 @@ impl Relay {
         let address = near.local_addr().expect("a bound socket has an address");
         let clone = |socket: &UdpSocket| socket.try_clone().expect("a socket can be cloned");
         let (client, stop, lost, passed) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        let loss = Arc::new(AtomicU64::new(of_ten_thousand(weather.loss)));
         let rate = Arc::<AtomicU64>::default();
         let way = |from: &UdpSocket, to: &UdpSocket, server: Option<SocketAddr>| Way {
             from: clone(from),
@@ -74,6 +100,7 @@ impl Relay {
             server,
             weather: Weather { seed: weather.seed * 2 + u64::from(server.is_some()), ..weather },
             stop: Arc::clone(&stop),
+            loss: Arc::clone(&loss),
             lost: Arc::clone(&lost),
             passed: Arc::clone(&passed),
             // The way there is wide: what viewers say is little.
@@ -81,7 +108,12 @@ impl Relay {
         };
         let ways = [way(&near, &far, Some(server)), way(&far, &near, None)];
         let threads = ways.into_iter().map(|way| thread::spawn(move || way.run())).collect();
-        Self { address, stop, lost, passed, rate, threads }
+        Self { address, stop, loss, lost, passed, rate, threads }
+    }
+
+    /// From now on so many of a hundred datagrams are lost each way.
+    pub fn set_loss(&self, percent: f64) {
+        self.loss.store(of_ten_thousand(percent), Ordering::Relaxed);
     }
 
     /// From now on so many bits a second get through to the client, 0: all; the queue before that holds [`QUEUE_MAX`].
@@ -124,11 +156,12 @@ impl Way {
             // An error is a time-out, or a port that is closed: the peer's to notice.
             if let Ok((bytes, from)) = self.from.recv_from(&mut buffer) {
                 if self.server.is_some() {
-                    *self.client.lock().expect("nothing panics holding it") = Some(from);
+                    self.client.lock().expect("nothing panics holding it").heard(from, &buffer[..bytes]);
                 }
                 let (now, rate) = (Instant::now(), self.rate.load(Ordering::Relaxed));
                 free = free.max(now);
-                let is_lost = random.f64() * 100.0 < self.weather.loss || free - now > QUEUE_MAX;
+                let is_lost =
+                    random.u64(0..10_000) < self.loss.load(Ordering::Relaxed) || free - now > QUEUE_MAX;
                 if rate > 0 && !is_lost {
                     free += Duration::from_nanos(bytes as u64 * 8_000_000_000 / rate);
                 }
@@ -139,7 +172,7 @@ impl Way {
                 }
             }
             while let Some((_, datagram)) = under_way.pop_front_if(|(due, _)| *due <= Instant::now()) {
-                let client = *self.client.lock().expect("nothing panics holding it");
+                let client = self.client.lock().expect("nothing panics holding it").address;
                 if let Some(to) = self.server.or(client) {
                     let _ = self.to.send_to(&datagram, to);
                 }
