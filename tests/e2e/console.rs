@@ -231,12 +231,12 @@ fn the_server_page_tells_how_the_server_is_set_and_what_it_logs() {
     assert!(changed.contains("4321") && changed.contains("usually 10000"), "{changed}");
     browser.run("const only = document.querySelector('.check input'); only.click();");
     until("only what was changed", || (browser.run(rows).as_array()?.len() < keys.len() / 2).then_some(()));
-    let said = "return document.querySelector('.log')?.innerText ?? ''";
-    until("lines of the log", || browser.run(said).as_str()?.contains("INFO").then_some(()));
     press(&browser, "Start the demo");
     press(&browser, "Stop the demo");
     press(&browser, "Start the demo");
     until("the demo is live", || server.stream("live/demo").filter(|stream| stream["live"] == true));
+    let said = "return document.querySelector('.log')?.innerText ?? ''";
+    until("lines of the log", || browser.run(said).as_str()?.contains("INFO").then_some(()));
     assert_no_errors(&browser);
 }
 

@@ -1,7 +1,7 @@
 // The newest lines of the log, followed until somebody scrolls up to read.
 
 import { get, poll } from '/js/api.js';
-import { h, show } from '/js/dom.js';
+import { h, say, show } from '/js/dom.js';
 import { problem } from '/js/parts.js';
 
 const EVERY = 2000;
@@ -15,7 +15,7 @@ export function log({ signIn }) {
   const hold = h('input', { type: 'checkbox' });
   const list = h('ol', { class: 'log' });
   const scroller = h('div', { class: 'scroller tall', tabindex: '0', role: 'region', 'aria-label': 'Lines of the log' }, list);
-  const none = h('p', { class: 'muted', hidden: true }, 'No line of the log is like that.');
+  const none = h('p', { class: 'muted', hidden: true });
   const place = h('div', {});
   const tools = h('div', { class: 'tools' }, h('label', { class: 'check' }, hold, 'Hold'), search, level);
   const root = h('section', { class: 'section', 'aria-labelledby': 'log-title' },
@@ -31,6 +31,7 @@ export function log({ signIn }) {
   function render() {
     const wanted = search.value.trim().toLowerCase();
     const found = lines.filter(({ text = '', conn = '', target = '' }) => `${text} ${conn} ${target}`.toLowerCase().includes(wanted));
+    say(none, lines.length ? 'No line of the log is like that.' : 'Nothing as important as that was logged yet.');
     show(none, found.length === 0);
     show(scroller, found.length > 0);
     const last = found.at(-1);
