@@ -21,6 +21,9 @@ export function log({ signIn }) {
   const root = h('section', { class: 'section', 'aria-labelledby': 'log-title' },
     h('div', { class: 'section-head' }, h('h2', { id: 'log-title' }, 'Log'), tools), scroller, none, place);
   let lines = [];
+  // Who scrolls up reads; who is at the end follows.
+  let follows = true;
+  scroller.addEventListener('scroll', () => { follows = scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 12; });
   let shown = '';
 
   const time = (value) => {
@@ -36,12 +39,14 @@ export function log({ signIn }) {
     show(scroller, found.length > 0);
     const last = found.at(-1);
     const state = `${found.length} ${last?.time} ${last?.text} ${wanted}`;
-    if (state === shown) return;
+    if (state !== shown) write(found);
     shown = state;
-    const atEnd = scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 8 || list.children.length === 0;
+    if (follows) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  function write(found) {
     list.replaceChildren(...found.map(({ time: at, level: grade = '', conn, text }) => h('li', { class: grade.toLowerCase() },
       h('time', {}, time(at)), h('span', { class: 'grade' }, grade.toUpperCase()), h('span', { class: 'conn' }, conn || ''), h('span', { class: 'said' }, text ?? ''))));
-    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
   }
 
   async function round() {
