@@ -264,7 +264,7 @@ fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker
     }
     if let Err(turned) = guard(context, request, asker) {
         tracing::warn!(conn = %client.id(), peer = %asker.peer, path, "turned away: {turned}");
-        return Route::Answer(turned_away(turned));
+        return Route::Answer(turned_away(request, turned));
     }
     if let Some(answering) = (context.pages)(request, asker) {
         return Route::Page(answering);
@@ -295,7 +295,7 @@ fn on_behalf(context: &Rc<Context>, client: &Client, request: &Request) -> IpAdd
 /// Whether the API and the console may answer.
 fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), Turned> {
     // A browser asks so before it may show a credential, and learns nothing by it.
-    if request.method == Method::Options {
+    if request.method == Method::Options || is_page(request) {
         return Ok(());
     }
     let (policy, Asker { peer, ip, .. }) = (context.policy.load(), asker);
@@ -319,12 +319,22 @@ fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), T
     })
 }
 
+/// Whether a browser asks for the console's document. That holds nothing: what it shows it asks the API for, and it has a
+/// form for who is turned away there. Others get what the guard says: SRS's index may be at the same path.
+fn is_page(request: &Request) -> bool {
+    matches!(request.method, Method::Get | Method::Head)
+        && matches!(request.target.path(), "/" | "/index.html" | "/console" | "/console/")
+        && request.headers.list("accept").any(|kind| kind.starts_with("text/html"))
+}
+
 /// The answer to one whom the API does not answer.
-fn turned_away(turned: Turned) -> Response {
+fn turned_away(request: &Request, turned: Turned) -> Response {
     match turned {
-        // As SRS has it, without a realm.
         Turned::Unauthorized => {
-            Response::text(Status::UNAUTHORIZED, turned).header("WWW-Authenticate", "Basic")
+            // As SRS has it, without a realm. Scripts say that they are some: they have a form of their own, and a browser
+            // that knows `Basic` would put its own before it at every request of a page that polls.
+            let scheme = if request.headers.get("x-requested-with").is_some() { "Bearer" } else { "Basic" };
+            Response::text(Status::UNAUTHORIZED, turned).header("WWW-Authenticate", scheme)
         }
         Turned::Malformed => Response::text(Status::UNAUTHORIZED, turned),
         Turned::NotLocal | Turned::Foreign => Response::text(Status::FORBIDDEN, turned),

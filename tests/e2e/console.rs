@@ -231,13 +231,50 @@ fn the_server_page_tells_how_the_server_is_set_and_what_it_logs() {
     assert!(changed.contains("4321") && changed.contains("usually 10000"), "{changed}");
     browser.run("const only = document.querySelector('.check input'); only.click();");
     until("only what was changed", || (browser.run(rows).as_array()?.len() < keys.len() / 2).then_some(()));
-    let said = "return document.querySelector('.log')?.innerText ?? ''";
-    until("lines of the log", || browser.run(said).as_str()?.contains("INFO").then_some(()));
     press(&browser, "Start the demo");
     press(&browser, "Stop the demo");
     press(&browser, "Start the demo");
     until("the demo is live", || server.stream("live/demo").filter(|stream| stream["live"] == true));
+    let said = "return document.querySelector('.log')?.innerText ?? ''";
+    until("lines of the log", || browser.run(said).as_str()?.contains("INFO").then_some(()));
     assert_no_errors(&browser);
+}
+
+#[test]
+fn who_is_not_signed_in_is_asked_for_credentials() {
+    let server = Server::builder()
+        .arg("--demo")
+        .set("auth.api.username", "admin")
+        .set("auth.api.password", "open:sesame")
+        .set("auth.api.token", "a-long-token")
+        .start();
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", server.http()));
+    let sign_in = |password: &str| {
+        until("the form", || {
+            (browser.run("return !!document.querySelector('dialog[open] form')") == true).then_some(())
+        });
+        let fill = format!(
+            "document.querySelector('dialog [autocomplete=username]').value = 'admin';
+             document.querySelector('dialog [autocomplete=current-password]').value = {};",
+            json!(password)
+        );
+        browser.run(&fill);
+        click(&browser, "dialog [type=submit]");
+    };
+    sign_in("close:sesame");
+    shows(&browser, "These credentials are not accepted");
+    press(&browser, "Sign in");
+    sign_in("open:sesame");
+    shows(&browser, "H264 + AAC");
+    // In this tab they are kept.
+    browser.open(&format!("http://{}/server", server.http()));
+    shows(&browser, "auth.api.username");
+    let other = Browser::start();
+    other.open(&format!("http://{}/?token=a-long-token", server.http()));
+    shows(&other, "H264 + AAC");
+    assert_eq!(other.run("return location.search"), "");
+    assert_no_errors(&other);
 }
 
 #[test]
