@@ -264,7 +264,7 @@ fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker
     }
     if let Err(turned) = guard(context, request, asker) {
         tracing::warn!(conn = %client.id(), peer = %asker.peer, path, "turned away: {turned}");
-        return Route::Answer(turned_away(turned));
+        return Route::Answer(turned_away(turned, request));
     }
     if let Some(answering) = (context.pages)(request, asker) {
         return Route::Page(answering);
@@ -320,8 +320,12 @@ fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), T
 }
 
 /// The answer to one whom the API does not answer.
-fn turned_away(turned: Turned) -> Response {
+fn turned_away(turned: Turned, request: &Request) -> Response {
     match turned {
+        // A page's own script asks for the credential; the browser is not to ask as well.
+        Turned::Unauthorized if request.headers.get("x-requested-with").is_some() => {
+            Response::unauthorized(turned)
+        }
         // As SRS has it, without a realm.
         Turned::Unauthorized => {
             Response::text(Status::UNAUTHORIZED, turned).header("WWW-Authenticate", "Basic")
