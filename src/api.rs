@@ -1,6 +1,7 @@
 //! What the HTTP port answers besides streams: the pages, and what they need to know as JSON.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Instant,
@@ -39,14 +40,19 @@ pub struct Ports {
 /// See the module.
 pub struct Api {
     board: Arc<Board>,
-    ports: Ports,
+    ports: Cell<Ports>,
     start: Instant,
 }
 
 impl Api {
     /// Over what the shards hang up.
     pub fn new(board: Arc<Board>, ports: Ports, start: Instant) -> Self {
-        Self { board, ports, start }
+        Self { board, ports: Cell::new(ports), start }
+    }
+
+    /// The services are there from now on.
+    pub fn set_ports(&self, ports: Ports) {
+        self.ports.set(ports);
     }
 
     /// The answer to a request for something that is no stream; `None` when there is nothing at its path.
@@ -93,8 +99,8 @@ impl Api {
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime_ms": millis(now.saturating_duration_since(self.start)),
-            "ports": { "rtmp": self.ports.rtmp, "http": self.ports.http, "ws": self.ports.ws },
-            "tls": self.ports.tls,
+            "ports": { "rtmp": self.ports.get().rtmp, "http": self.ports.get().http, "ws": self.ports.get().ws },
+            "tls": self.ports.get().tls,
             "player": web::has_player(),
             "shards": shards,
         })

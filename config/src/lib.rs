@@ -13,6 +13,7 @@ mod load;
 mod locate;
 mod node;
 mod origin;
+mod reload;
 mod schema;
 mod section;
 mod shards;
@@ -24,9 +25,10 @@ pub use coalesce::Coalesce;
 pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
+pub use reload::{Change, is_reloadable};
 pub use schema::{
-    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate,
-    Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    Bframes, Config, Delivery, Demo, Gop, Hooks, Limits, Listen, Log, LogFormat, LogLevel, OnError, Play,
+    Publish, Rotate, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
 };
 pub use shards::{SHARDS_MAX, Shards};
 pub use texts::Texts;

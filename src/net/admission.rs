@@ -28,15 +28,14 @@ pub enum Refusal {
     Address(usize),
 }
 
-#[derive(Default)]
 struct Counts {
+    options: AdmissionOptions,
     total: usize,
     by_ip: HashMap<IpAddr, usize>,
 }
 
 /// The door, shared by all shards.
 pub struct Admission {
-    options: AdmissionOptions,
     counts: Mutex<Counts>,
 }
 
@@ -49,7 +48,13 @@ pub struct Ticket {
 impl Admission {
     /// With nobody in.
     pub fn new(options: AdmissionOptions) -> Arc<Self> {
-        Arc::new(Self { options, counts: Mutex::default() })
+        let counts = Counts { options, total: 0, by_ip: HashMap::new() };
+        Arc::new(Self { counts: Mutex::new(counts) })
+    }
+
+    /// Bounds for those who come from now on; nobody who is in has to go.
+    pub fn retune(&self, options: AdmissionOptions) {
+        self.lock().options = options;
     }
 
     /// How many are in.
@@ -62,8 +67,8 @@ impl Admission {
     /// # Errors
     /// The bound that is reached.
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Ticket, Refusal> {
-        let AdmissionOptions { connections_max, per_ip_max } = self.options;
         let mut counts = self.lock();
+        let AdmissionOptions { connections_max, per_ip_max } = counts.options;
         if connections_max > 0 && counts.total >= connections_max {
             return Err(Refusal::Full(connections_max));
         }

@@ -5,8 +5,10 @@
 
 mod browser;
 mod cli;
+mod hooks;
 mod hostile;
 mod http;
+mod life;
 mod mirrors;
 mod play_matrix;
 mod rtmp_life;

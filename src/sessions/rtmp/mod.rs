@@ -15,14 +15,14 @@ use shards::media::{KeyError, StreamKey};
 
 use super::{
     Client, Context, Guest,
-    access::{Action, Ask},
+    access::{Action, Ask, Hello},
     client::Gone,
 };
 use crate::{
     clients::Said,
     net::connection::Closing,
     protocols::rtmp::{
-        self, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
+        self, Connect, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
     },
 };
 
@@ -113,15 +113,15 @@ pub async fn serve(
 ) -> Option<(Client, Guest)> {
     // Boxed, since it passes through several futures, each of which would have room for it.
     let mut server = Box::new(Server::new(ServerOptions {
-        reader: context.options.reader,
+        reader: context.options.get().reader,
         seed: fastrand::u64(..),
-        ip: context.options.server_ip.clone(),
+        ip: context.options.get().server_ip.clone(),
         pid: std::process::id(),
         id: client.id().to_string(),
         ..ServerOptions::default()
     }));
     *server.input() = input;
-    negotiate(client, server, refusal).await
+    negotiate(context, client, server, refusal).await
 }
 
 /// Grants a wish for a stream of this shard, or tells why not; gives the client back with its next wish.
@@ -137,7 +137,8 @@ pub async fn go_on(
         Some(why) => Err(why.to_owned()),
         None => {
             let ask = ask(&client, &server, &key, &wish);
-            context.gate.ask(ask).await.map_err(|denied| denied.to_string())
+            let within = context.options.get().handshake_timeout;
+            client.ask(&context.gate, ask, within).await.map_err(|denied| denied.to_string())
         }
     };
     let end = match (&decision, wish) {
@@ -160,8 +161,8 @@ pub async fn go_on(
         End::Idle => {
             glommio::timer::sleep(ROLE_MIN.saturating_sub(start.elapsed())).await;
             client.entry().allow_until(None);
-            client.entry().expect_within(context.options.idle_timeout);
-            Box::pin(negotiate(client, server, None)).await
+            client.entry().expect_within(context.options.get().idle_timeout);
+            Box::pin(negotiate(context, client, server, None)).await
         }
         End::Close(rest, words) => {
             close(client, server, rest, words).await;
@@ -178,11 +179,29 @@ fn ask(client: &Client, server: &Server, key: &StreamKey, wish: &Wish) -> Ask {
     let peer = client.entry().peer();
     Ask::new(client.id(), action, key, "rtmp", peer)
         .with(params.get("token").map(Cow::into_owned), params.as_str())
-        .from(peer.ip(), &connect.tc_url, &connect.page_url)
+        .from(client.ip(), &connect.tc_url, &connect.page_url)
+}
+
+/// Who says hello. The app's levels and parameters are told apart as they are for streams.
+fn hello(client: &Client, connect: &Connect) -> Hello {
+    let (app, query) = connect.app.split_once(['?', '#']).unwrap_or((&connect.app, ""));
+    let query = match query {
+        "" => connect.tc_url.split_once('?').map_or("", |(_, query)| query),
+        query => query,
+    };
+    Hello {
+        conn: client.id(),
+        ip: client.ip(),
+        app: app.trim_matches('/').to_owned(),
+        param: if query.is_empty() { String::new() } else { format!("?{query}") },
+        tc_url: connect.tc_url.clone(),
+        page_url: connect.page_url.clone(),
+    }
 }
 
 /// Talks with the client until it asks for a stream.
 async fn negotiate(
+    context: &Rc<Context>,
     client: Client,
     mut server: Box<Server>,
     refusal: Option<String>,
@@ -208,6 +227,14 @@ async fn negotiate(
                     "RTMP{secure}: {} {}", connect.tc_url, connect.flash_ver);
                 if let Some(why) = &refusal {
                     server.reject_connect(why);
+                    close(client, server, Vec::new(), None).await;
+                    return None;
+                }
+                let hello = hello(&client, &connect);
+                let within = context.options.get().handshake_timeout;
+                if let Err(denied) = client.greet(&context.gate, hello, within).await {
+                    tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "refused: {denied}");
+                    server.reject_connect(&denied.to_string());
                     close(client, server, Vec::new(), None).await;
                     return None;
                 }

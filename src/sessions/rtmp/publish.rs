@@ -40,14 +40,15 @@ pub async fn run(
         if request.url.params.is_empty() { "" } else { " (with parameters)" });
     let kind = if request.encoder { Kind::RtmpEncoder } else { Kind::RtmpFlash };
     let card = client.card(kind, key, said(server, &request.url));
-    let _enrolled = context.roster.enroll(card, client.meter(None));
-    client.entry().expect_within(context.options.first_frame_timeout);
+    let enrolled = context.roster.enroll(card, client.meter(None));
+    client.entry().expect_within(context.options.get().first_frame_timeout);
     let start = Instant::now();
     let mut ingest = Ingest::new(client.id(), publisher);
     let (end, why) = flow(context, client, server, &mut ingest).await;
     tracing::info!(conn = %client.id(), stream = %key, seconds = start.elapsed().as_secs_f32(),
         frames = ingest.frames(), left_out = ingest.bad(), bytes = server.counters().bytes_received,
         "stopped publishing: {why}");
+    enrolled.leave(&why, 0);
     end
 }
 
@@ -86,7 +87,7 @@ async fn flow(
             return replaced(evicted);
         }
         if ingest.frames() > frames {
-            client.entry().expect_within(context.options.silence_timeout);
+            client.entry().expect_within(context.options.get().silence_timeout);
         }
         if server.has_output()
             && let Err(gone) = client.send(&server.take_output()).await
