@@ -34,8 +34,25 @@ pub struct Page {
     pub mirrors: usize,
     /// What its viewers came to since the start.
     pub totals: Totals,
+    /// What was decided about those who asked to publish and play.
+    pub permission: Permission,
     /// Its streams, and its mirrors of others'.
     pub streams: Vec<(StreamKey, StreamStats)>,
+}
+
+/// What was decided about those who asked to publish and play, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// They may.
+    pub granted: u64,
+    /// A token was missing or not valid.
+    pub unauthorized: u64,
+    /// The rules forbade it, or the token was good for something else.
+    pub forbidden: u64,
+    /// There were as many as there may be, or it could not be decided.
+    pub unavailable: u64,
+    /// Leave ended in the middle of a stream.
+    pub expired: u64,
 }
 
 /// The pages of all shards.
@@ -56,6 +73,7 @@ impl Board {
                 longest_walk_us: 0,
                 mirrors: 0,
                 totals: Totals::default(),
+                permission: Permission::default(),
                 streams: Vec::new(),
             })
         };

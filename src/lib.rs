@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the map of this house.
 
+pub mod access;
 pub mod api;
 pub mod board;
 pub mod cli;

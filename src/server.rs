@@ -1,7 +1,9 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
 mod backend;
+mod keyring;
 mod live;
+pub mod permission;
 mod reload;
 mod takeover;
 
@@ -32,7 +34,7 @@ use takeover::TakeOver;
 
 use crate::{
     api::{Api, Ports},
-    board::{Board, Page},
+    board::{self, Board, Page},
     hooks::{self, Hooks},
     identity::Identity,
     net::{
@@ -44,7 +46,7 @@ use crate::{
     protocols::http::Limits,
     sessions::{
         Context, Latest, Parcel, Service, SessionOptions,
-        access::Gate,
+        access::Decisions,
         inquiries,
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
@@ -52,8 +54,13 @@ use crate::{
     transcode,
 };
 
+use permission::Permission;
+
 /// Ticks between two pages on the board: half a second.
 const PAGE_TICKS: u32 = 5;
+
+/// The longest that a document is waited for: its own time-out is shorter, unless many wait before it.
+const FETCH: Duration = Duration::from_secs(150);
 
 /// The least time for the backend to hear of those who were there at the end.
 const NEWS: Duration = Duration::from_secs(1);
@@ -65,6 +72,7 @@ struct Plan {
     admission: Arc<Admission>,
     board: Arc<Board>,
     hooks: Hooks,
+    permission: Permission,
     start: Instant,
     /// The ports of WebRTC may still be another process's.
     waits_for_ports: bool,
@@ -78,6 +86,7 @@ pub struct Server {
     running: Running,
     keeper: hooks::Keeper,
     hooks: Hooks,
+    permission: Permission,
     loaded: Arc<ArcSwap<Loaded>>,
     live: Arc<ArcSwap<Live>>,
     admission: Arc<Admission>,
@@ -145,6 +154,10 @@ pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
     }
     let (tls, webrtc) = (tls_of(config)?, webrtc_of(config, shards)?);
     let (hooks, keeper) = hooks::start(Identity::random(), backend::options(&config.hooks))?;
+    let fetcher = hooks.clone();
+    let fetch = move |url: &str| fetcher.fetch(url).wait(FETCH).unwrap_or_else(|| Err("nobody fetches it".to_owned()));
+    let permission = Permission::start(config, Box::new(fetch))
+        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
     let (sockets, mut entrances) = (socket_options(config), Vec::new());
     for door in doors {
         let before = TakeOver::count(door.address).unwrap_or_default();
@@ -168,6 +181,7 @@ pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
     let plan = Plan {
         live: Arc::new(ArcSwap::from_pointee(live)),
         hooks: hooks.clone(),
+        permission: permission.clone(),
         admission: Admission::new(admission_options(config)),
         board: Board::new(&options.cpus, Instant::now()),
         start: Instant::now(),
@@ -183,7 +197,7 @@ pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
         tracing::info!(pid = takeover.pid(), "its ports are taken over");
     }
     let loaded = Arc::new(ArcSwap::from_pointee(loaded));
-    Ok(Server { running, keeper, hooks, loaded, live, admission, is_draining, sessions, takeover })
+    Ok(Server { running, keeper, hooks, permission, loaded, live, admission, is_draining, sessions, takeover })
 }
 
 fn tls_of(config: &Config) -> io::Result<Option<Arc<rustls::ServerConfig>>> {
@@ -219,6 +233,14 @@ fn executor_options(config: &Config, cpus: Vec<usize>) -> executor::Options {
             .then(|| config.delivery.coalesce_max.duration()),
         mirror_share: config.mirror.enable.then(|| config.mirror.share as f32 / 100.0),
     }
+}
+
+/// Looks whether a configuration can be served, as far as that can be told without serving it.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn check(config: &Config) -> Result<(), String> {
+    permission::prepare(config).map(drop)
 }
 
 /// The CPUs of the shards, one each.
@@ -412,7 +434,8 @@ impl Node {
             inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: Latest::new(live.tls.clone()),
-            gate: backend::behind(Gate::open(), plan.hooks.clone()),
+            gate: backend::behind(plan.permission.gate(), plan.hooks.clone()),
+            policy: plan.permission.policy(),
             has_webrtc: live.webrtc.is_some(),
             webrtc: OnceCell::new(),
             is_draining: Cell::default(),
@@ -485,6 +508,12 @@ impl Node {
         }
     }
 
+    fn permission(&self) -> board::Permission {
+        let Decisions { granted, unauthorized, forbidden, unavailable } = self.context.gate.decisions();
+        let expired = self.context.connections.expired();
+        board::Permission { granted, unauthorized, forbidden, unavailable, expired }
+    }
+
     fn page(&self, now: Instant) -> Page {
         let shard = &self.context.shard;
         let longest = shard.take_longest_walk();
@@ -497,6 +526,7 @@ impl Node {
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
             mirrors: shard.mirrors(),
             totals: shard.registry().totals(),
+            permission: self.permission(),
             streams: shard
                 .registry()
                 .all()

@@ -15,6 +15,7 @@ mod node;
 mod origin;
 mod reload;
 mod schema;
+mod secret;
 mod section;
 mod shards;
 mod suggest;
@@ -27,9 +28,10 @@ pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use reload::{Change, is_reloadable};
 pub use schema::{
-    Bframes, Config, Delivery, Demo, Gop, Hooks, Limits, Listen, Log, LogFormat, LogLevel, OnError, Play,
-    Publish, Rotate, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Hooks, Jwt, Limits, Listen, Log, LogFormat, LogLevel, Need,
+    OnError, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
 };
+pub use secret::{Secret, Secrets};
 pub use shards::{SHARDS_MAX, Shards};
 pub use texts::Texts;
 pub use units::{BitRate, ByteSize, Millis, PictureSize, UnitError};

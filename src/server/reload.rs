@@ -12,6 +12,7 @@ use config::{Change, Loaded};
 use super::{
     Server, backend,
     live::{Door, Entrance, Live, bind_error},
+    permission,
 };
 use crate::{hooks::Hooks, net::listener};
 
@@ -47,6 +48,7 @@ impl Server {
         let shards = old.shards.cpus.len();
         let tls = super::tls_of(config).map_err(|error| problem(&error))?;
         let webrtc = super::webrtc_of(config, shards).map_err(|error| problem(&error))?;
+        let permission = permission::prepare(config).map_err(|error| problem(&error))?;
         let hooks = Hooks::prepare(backend::options(&config.hooks)).map_err(|error| problem(&error))?;
         let sockets = super::socket_options(config);
         let mut entrances = Vec::new();
@@ -74,6 +76,7 @@ impl Server {
         // Nothing can fail any more.
         self.admission.retune(super::admission_options(config));
         self.hooks.change(hooks);
+        self.permission.change(permission);
         self.live.store(Arc::clone(&live));
         self.loaded.store(Arc::new(loaded));
         let until = Instant::now() + FOLLOW;

@@ -17,16 +17,8 @@ use std::{
 use shards::media::StreamKey;
 
 use super::Ending;
+pub use crate::access::{Action, Denied};
 use crate::conn_id::ConnId;
-
-/// What somebody wants to do with a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Add media.
-    Publish,
-    /// Watch and listen.
-    Play,
-}
 
 /// Who wants what.
 #[derive(Clone, Debug)]
@@ -124,20 +116,6 @@ impl Grant {
     }
 }
 
-/// Why somebody may not.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// A token is missing or is not valid.
-    #[error("{0}")]
-    Unauthorized(String),
-    /// The rules forbid it, whatever the token.
-    #[error("{0}")]
-    Forbidden(String),
-    /// It cannot be decided at present.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
 /// Who says hello, before it names a stream. Only RTMP has such a moment.
 #[derive(Clone, Debug)]
 pub struct Hello {
@@ -196,7 +174,7 @@ pub struct Decisions {
     pub unauthorized: u64,
     /// The rules forbade it.
     pub forbidden: u64,
-    /// It could not be decided.
+    /// There were as many as there may be, or it could not be decided.
     pub unavailable: u64,
 }
 

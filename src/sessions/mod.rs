@@ -17,11 +17,13 @@ pub mod webrtc;
 
 use std::{
     cell::{Cell, OnceCell},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
@@ -32,16 +34,21 @@ pub use inquire::inquiries;
 pub use latest::Latest;
 
 use crate::{
+    access::Policy,
     clients::{Inquiries, Roster, inquiry::Mail},
     conn_id::ConnId,
     net::{
         admission::{Admission, Ticket},
-        connection::Connections,
+        connection::{Connection, Connections},
         seldom::Seldom,
         socket::{Moving, Socket},
         tls,
     },
-    protocols::{http::Limits, rtmp::ReaderOptions},
+    protocols::{
+        http::Limits,
+        proxy::{self, Header, ProxyError, Start},
+        rtmp::ReaderOptions,
+    },
 };
 
 /// What sessions need of the configuration.
@@ -99,6 +106,8 @@ pub struct Context {
     pub gate: access::Gate,
     /// Whether there is WebRTC, now or soon.
     pub has_webrtc: bool,
+    /// Whose word about others is taken, and who may use the API.
+    pub policy: Arc<ArcSwap<Policy>>,
     /// WebRTC, once it runs on this shard.
     pub webrtc: OnceCell<Rc<webrtc::WebRtc>>,
     /// The server takes nobody in any more and waits for those who are there: no connection is kept for another request.
@@ -161,7 +170,11 @@ impl Context {
     /// Meets a connection that has just been accepted.
     pub fn welcome(self: &Rc<Self>, socket: Socket, service: Service) {
         let (id, peer) = (ConnId::random(), socket.peer());
-        let (ticket, refusal) = match self.admission.admit(peer.ip()) {
+        let admitted = match self.policy.load().proxies().trusts(peer.ip()) {
+            true => self.admission.admit_proxy(),
+            false => self.admission.admit(peer.ip()),
+        };
+        let (ticket, refusal) = match admitted {
             Ok(ticket) => (Some(ticket), None),
             Err(why) => {
                 if let Some(more) = self.refusals.lines.admit(Instant::now()) {
@@ -267,9 +280,9 @@ async fn meet(
     id: ConnId,
     ticket: Option<Ticket>,
     service: Service,
-    refusal: Option<String>,
+    mut refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
-    let entry = context.connections.enter(id, socket.peer(), ticket);
+    let mut entry = context.connections.enter(id, socket.peer(), ticket);
     entry.expect_within(context.options.get().handshake_timeout);
     tracing::debug!(conn = %id, peer = %socket.peer(), "accepted on shard {}", context.shard.id());
     let mut input = BytesMut::new();
@@ -280,6 +293,22 @@ async fn meet(
         Err(closing) => {
             tracing::info!(conn = %id, peer = %socket.peer(), "said nothing: {closing}");
             return None;
+        }
+    }
+    if context.policy.load().proxies().trusts(socket.peer().ip()) {
+        match introduction(&entry, &socket, &mut input).await? {
+            Ok(None) => {}
+            Ok(Some(peer)) => {
+                tracing::debug!(conn = %id, %peer, "comes through the proxy {}", socket.peer());
+                socket.set_peer(peer);
+                if let Err(why) = entry.belongs_to(peer) {
+                    refusal.get_or_insert_with(|| why.to_string());
+                }
+            }
+            Err(error) => {
+                tracing::warn!(conn = %id, peer = %socket.peer(), "{error}");
+                return None;
+            }
         }
     }
     if let (Some(config), Some(&tls::FIRST_BYTE)) = (&*context.tls.get(), input.first())
@@ -298,6 +327,33 @@ async fn meet(
         }
         Service::Http => http::serve(context, client, input, refusal).await,
     }
+}
+
+/// What a proxy says of whom it speaks for, and then the first bytes of the connection itself. `None`: it says nothing more.
+async fn introduction(
+    entry: &Connection,
+    socket: &Socket,
+    input: &mut BytesMut,
+) -> Option<Result<Option<SocketAddr>, ProxyError>> {
+    let client = loop {
+        match proxy::take(input) {
+            Ok(Start::None) => return Some(Ok(None)),
+            Ok(Start::Whole(Header::Client(client))) => break Some(client),
+            Ok(Start::Whole(Header::Own)) => break None,
+            Ok(Start::Partial) => more(entry, socket, input).await?,
+            Err(error) => return Some(Err(error)),
+        }
+    };
+    // One header is all there is: what follows is the client's, whatever it looks like.
+    if input.is_empty() {
+        more(entry, socket, input).await?;
+    }
+    Some(Ok(client))
+}
+
+/// Reads what comes next; `None`: nothing does.
+async fn more(entry: &Connection, socket: &Socket, input: &mut BytesMut) -> Option<()> {
+    matches!(entry.race(socket.read(input)).await, Ok(Ok(read)) if read > 0).then_some(())
 }
 
 impl Refusals {

@@ -3,6 +3,7 @@
 //! One binary for all areas, so that the harness is compiled and linked once. `scripts/deps.sh test` installs the
 //! clients. One area alone: `cargo test --test e2e play_matrix`.
 
+mod auth;
 mod browser;
 mod cli;
 mod hooks;

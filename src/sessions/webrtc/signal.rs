@@ -208,7 +208,7 @@ impl WebRtc {
         if self.sessions() >= self.options.get().sessions_max {
             return Err(Refused::TooMany(self.options.get().sessions_max));
         }
-        let ticket = context.admission.admit(peer.ip())?;
+        let ticket = context.admission.admit(ip)?;
         let stream = context.shard.obtain(&call.key);
         let order = self.order(call, &stream);
         let chosen = choose(&offer, side, &order)?;
