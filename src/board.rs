@@ -24,6 +24,18 @@ pub struct Page {
     pub cpu: usize,
     /// Connections, those that only talk included.
     pub connections: usize,
+    /// Those of them that publish, and those that play.
+    pub clients: (usize, usize),
+    /// Clients since the start.
+    pub enrolled: u64,
+    /// Connections that broke their protocol, since the start.
+    pub faults: u64,
+    /// WebRTC sessions.
+    pub webrtc: usize,
+    /// Bytes of the wire from all peers and to them, since the start.
+    pub traffic: (u64, u64),
+    /// Payload bytes from its publishers, since the start.
+    pub received: u64,
     /// The share of the last tick that the shard spent in tasks, 0 to 1.
     pub busy: f32,
     /// How long frames gather now, where that follows the load.
@@ -55,6 +67,13 @@ pub struct Permission {
     pub expired: u64,
 }
 
+impl Permission {
+    /// They may not, for whatever reason.
+    pub const fn refused(&self) -> u64 {
+        self.unauthorized + self.forbidden + self.unavailable
+    }
+}
+
 /// The pages of all shards.
 pub struct Board {
     pages: Vec<ArcSwap<Page>>,
@@ -68,6 +87,12 @@ impl Board {
                 at: now,
                 cpu: *cpu,
                 connections: 0,
+                clients: (0, 0),
+                enrolled: 0,
+                faults: 0,
+                webrtc: 0,
+                traffic: (0, 0),
+                received: 0,
                 busy: 0.0,
                 window: None,
                 longest_walk_us: 0,

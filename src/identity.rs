@@ -1,77 +1,91 @@
-//! How this server, this process and its streams are called where SRS has ids: in the API and in hooks.
+//! Who this process is to backends and consoles, and the ids that it gives to what lives in it, in SRS's form.
 //!
-//! Invariant: every shard gives a stream the same id without asking another, since it is made of the key. Ids are not secrets.
+//! An id is a keyed hash of a name, so that all shards agree on it without a table. Invariant: the same name has the same id
+//! for as long as the process lives, and ids tell nothing of the names.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
+use foldhash::quality::FixedState;
 use shards::media::StreamKey;
 
-/// Characters behind `vid-`.
-const DIGITS: usize = 7;
-const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+/// The one virtual host that there is, as SRS calls it.
+pub const VHOST: &str = "__defaultVhost__";
 
-/// This server and this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What ids are made of.
+const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+/// Characters of an id behind its `vid-`: ten thousand streams share one by a chance of 1 in 70 million.
+const ID_CHARS: usize = 10;
+
+/// See the module.
+#[derive(Clone, Debug)]
 pub struct Identity {
-    /// `vid-` and seven characters; new in each process.
+    /// The server: `vid-` and seven characters.
     pub server_id: String,
-    /// Eight characters; new in each process.
+    /// This run of it: eight characters.
     pub service_id: String,
+    /// The process.
+    pub pid: u32,
+    hasher: FixedState,
 }
 
 impl Identity {
-    /// Of a process that begins now.
-    pub fn random() -> Self {
-        Self {
-            server_id: format!("vid-{}", digits(fastrand::u64(..), DIGITS)),
-            service_id: digits(fastrand::u64(..), DIGITS + 1),
-        }
+    /// Of a process that begins. `server_id`: what the operator calls the server; empty: a new name.
+    pub fn new(server_id: &str) -> Self {
+        let random = |chars: usize| -> String {
+            let one = |_| fastrand::choice(ALPHABET).map_or('0', |byte| char::from(*byte));
+            (0..chars).map(one).collect()
+        };
+        let server_id = match server_id {
+            "" => format!("vid-{}", random(7)),
+            named => named.to_owned(),
+        };
+        let hasher = FixedState::with_seed(fastrand::u64(..));
+        Self { server_id, service_id: random(8), pid: std::process::id(), hasher }
     }
 
-    /// A stream's id in this process.
+    /// The id of a stream.
     pub fn stream_id(&self, key: &StreamKey) -> String {
-        self.id("stream", key)
+        self.id("stream", key.as_str())
     }
 
-    /// A virtual host's.
-    pub fn vhost_id(&self, vhost: &str) -> String {
-        self.id("vhost", vhost)
+    /// The id of the virtual host.
+    pub fn vhost_id(&self) -> String {
+        self.id("vhost", VHOST)
     }
 
-    fn id(&self, kind: &str, of: impl Hash) -> String {
-        let mut hasher = FixedState::with_seed(0).build_hasher();
-        (self.service_id.as_str(), kind, of).hash(&mut hasher);
-        format!("vid-{}", digits(hasher.finish(), DIGITS))
+    fn id(&self, kind: &str, name: &str) -> String {
+        let mut rest = self.hasher.hash_one((kind, name));
+        let mut id = String::from("vid-");
+        for _ in 0..ID_CHARS {
+            id.push(char::from(ALPHABET[(rest % 36) as usize]));
+            rest /= 36;
+        }
+        id
     }
-}
-
-fn digits(mut number: u64, count: usize) -> String {
-    let mut text = String::with_capacity(count);
-    for _ in 0..count {
-        let digit = usize::try_from(number % 36).ok().and_then(|at| ALPHABET.get(at)).copied();
-        text.push(char::from(digit.unwrap_or(b'0')));
-        number /= 36;
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
 
+    use super::*;
+
     #[test]
-    fn a_key_has_one_id_in_a_process_and_others_have_others() {
-        let (one, other) = (Identity::random(), Identity::random());
-        assert_ne!(one, other);
+    fn names_keep_their_ids_and_share_none() {
+        let identity = Identity::new("");
+        let key = |n: u32| -> StreamKey { format!("live/cam{n}").parse().expect("a key") };
+        let ids: HashSet<String> = (0..10_000).map(|n| identity.stream_id(&key(n))).collect();
+        assert_eq!(ids.len(), 10_000);
+        assert!(ids.contains(&identity.clone().stream_id(&key(7))));
+        assert!(!ids.contains(&identity.vhost_id()));
+        assert!(ids.iter().all(|id| id.len() == 14 && id.starts_with("vid-")));
+    }
+
+    #[test]
+    fn a_server_is_called_what_its_operator_calls_it() {
+        assert_eq!(Identity::new("edge-7").server_id, "edge-7");
+        let (one, other) = (Identity::new(""), Identity::new(""));
+        assert_ne!(one.service_id, other.service_id);
         assert_eq!((one.server_id.len(), one.service_id.len()), (11, 8));
-        let keys: Vec<StreamKey> = (0..1_000).map(|n| format!("live/cam{n}").parse().unwrap()).collect();
-        let ids: HashSet<String> = keys.iter().map(|key| one.stream_id(key)).collect();
-        assert_eq!(ids.len(), 1_000);
-        assert!(ids.iter().all(|id| id.len() == 11 && id.starts_with("vid-")));
-        assert_eq!(one.stream_id(&keys[0]), one.clone().stream_id(&keys[0]));
-        assert_ne!(one.stream_id(&keys[0]), other.stream_id(&keys[0]));
-        assert_ne!(one.stream_id(&keys[0]), one.vhost_id("live/cam0"));
     }
 }

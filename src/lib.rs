@@ -16,6 +16,7 @@ pub mod life;
 pub mod log;
 pub mod net;
 pub mod orders;
+pub mod proc;
 pub mod promise;
 pub mod protocols;
 pub mod server;

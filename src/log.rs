@@ -28,6 +28,8 @@ use tracing_subscriber::{
 
 mod line;
 
+pub use line::Utc;
+
 /// The target of the lines about sessions that ended; `clients` writes them.
 const SESSIONS: &str = "sessions";
 

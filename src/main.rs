@@ -59,9 +59,9 @@ fn serve(cli: Cli, loaded: Loaded) -> anyhow::Result<usize> {
         .context("cannot start the log")?;
     log::report_panics();
     // Before the shards: signals that come while they start must not be lost.
-    let (_orders, received) = orders::listen().context("cannot wait for signals")?;
+    let (orders, received) = orders::listen().context("cannot wait for signals")?;
     raise_descriptor_limit(config);
-    let server = server::start(loaded, cli.take_over)?;
+    let server = server::start(loaded, cli.take_over, orders)?;
     announce(config);
     let demo = demo(config)?;
     let panics = Life { cli, server, log: &log, orders: received, demo }.live();

@@ -11,7 +11,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -33,19 +33,22 @@ use shards::{
 use takeover::TakeOver;
 
 use crate::{
-    api::{Api, Ports},
+    api::{Abilities, Api, Local, Ports, Shared, visit::Caller, watch::Watch},
     board::{self, Board, Page},
+    clients::inquiry::{Busy, Gathered},
     hooks::{self, Hooks},
     identity::Identity,
+    log,
     net::{
         admission::{Admission, AdmissionOptions},
         interfaces,
         listener::{self, Listener, SocketOptions},
-        tls,
+        tls, traffic,
     },
+    orders::Orders,
     protocols::http::Limits,
     sessions::{
-        Context, Latest, Parcel, Service, SessionOptions,
+        Context, Latest, Pages, Parcel, Service, SessionOptions,
         access::Decisions,
         inquiries,
         rtmp::reader_options,
@@ -73,7 +76,7 @@ struct Plan {
     board: Arc<Board>,
     hooks: Hooks,
     permission: Permission,
-    start: Instant,
+    shared: Arc<Shared>,
     /// The ports of WebRTC may still be another process's.
     waits_for_ports: bool,
     is_draining: Arc<AtomicBool>,
@@ -92,6 +95,7 @@ pub struct Server {
     admission: Arc<Admission>,
     is_draining: Arc<AtomicBool>,
     sessions: Arc<[AtomicUsize]>,
+    shared: Arc<Shared>,
     takeover: Option<TakeOver>,
 }
 
@@ -135,11 +139,12 @@ impl Server {
     }
 }
 
-/// Starts the server: its shards run when this returns. With `take_over` it takes the ports of that process.
+/// Starts the server: its shards run when this returns. With `take_over` it takes the ports of that process. What its API
+/// wishes is given to `orders`.
 ///
 /// # Errors
 /// A sentence for the operator: a port that is taken, a certificate that cannot be read, a system that refuses.
-pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
+pub fn start(loaded: Loaded, take_over: Option<u32>, orders: Orders) -> io::Result<Server> {
     let config = &loaded.config;
     let cpus = cpus(&config.shards);
     let shards = cpus.len();
@@ -153,9 +158,12 @@ pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
         check_webrtc_ports(config, shards)?;
     }
     let (tls, webrtc) = (tls_of(config)?, webrtc_of(config, shards)?);
-    let (hooks, keeper) = hooks::start(Identity::random(), backend::options(&config.hooks))?;
+    let identity = Identity::new("");
+    let (hooks, keeper) = hooks::start(identity.clone(), backend::options(&config.hooks))?;
     let fetcher = hooks.clone();
-    let fetch = move |url: &str| fetcher.fetch(url).wait(FETCH).unwrap_or_else(|| Err("nobody fetches it".to_owned()));
+    let fetch = move |url: &str| {
+        fetcher.fetch(url).wait(FETCH).unwrap_or_else(|| Err("nobody fetches it".to_owned()))
+    };
     let permission = Permission::start(config, Box::new(fetch))
         .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
     let (sockets, mut entrances) = (socket_options(config), Vec::new());
@@ -174,17 +182,32 @@ pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
         webrtc,
         sockets,
         shards: options.clone(),
-        ports: ports(config),
         entrances,
         followed: AtomicUsize::new(0),
     };
+    let board = Board::new(&options.cpus, Instant::now());
+    let shared = Shared {
+        board: Arc::clone(&board),
+        watch: Watch::start(Arc::clone(&board))?,
+        identity,
+        ports: ArcSwap::from_pointee(ports(config)),
+        abilities: Abilities {
+            transcode: config.transcode.audio != TranscodeAudio::Off,
+            hooks: hooks.is_calling(),
+            ..Abilities::default()
+        },
+        built: built(),
+        start: Instant::now(),
+        orders,
+    };
+    let shared = Arc::new(shared);
     let plan = Plan {
         live: Arc::new(ArcSwap::from_pointee(live)),
         hooks: hooks.clone(),
         permission: permission.clone(),
         admission: Admission::new(admission_options(config)),
-        board: Board::new(&options.cpus, Instant::now()),
-        start: Instant::now(),
+        board,
+        shared: Arc::clone(&shared),
         waits_for_ports: takeover.is_some(),
         is_draining: Arc::default(),
         sessions: (0..shards).map(|_| AtomicUsize::default()).collect(),
@@ -197,7 +220,19 @@ pub fn start(loaded: Loaded, take_over: Option<u32>) -> io::Result<Server> {
         tracing::info!(pid = takeover.pid(), "its ports are taken over");
     }
     let loaded = Arc::new(ArcSwap::from_pointee(loaded));
-    Ok(Server { running, keeper, hooks, permission, loaded, live, admission, is_draining, sessions, takeover })
+    Ok(Server {
+        running,
+        keeper,
+        hooks,
+        permission,
+        loaded,
+        live,
+        admission,
+        is_draining,
+        sessions,
+        shared,
+        takeover,
+    })
 }
 
 fn tls_of(config: &Config) -> io::Result<Option<Arc<rustls::ServerConfig>>> {
@@ -258,7 +293,7 @@ fn doors(config: &Config) -> Vec<Door> {
         ("rtmp", &config.rtmp, Service::Rtmp),
         ("httpflv", &config.httpflv, Service::Http),
         ("ws_stream", &config.ws_stream, Service::Http),
-        ("api", &config.api, Service::Http),
+        ("api", &config.api, Service::Control),
     ]
     .into_iter()
     .filter(|(_, listen, _)| listen.enable)
@@ -272,8 +307,15 @@ fn ports(config: &Config) -> Ports {
         rtmp: port(&config.rtmp),
         http: port(&config.httpflv),
         ws: port(&config.ws_stream),
+        api: port(&config.api),
         tls: config.tls.is_enabled(),
     }
+}
+
+/// When this program was made.
+fn built() -> String {
+    let file = std::env::current_exe().and_then(|path| path.metadata()).and_then(|file| file.modified());
+    file.map(|at| log::Utc(at).to_string()).unwrap_or_default()
 }
 
 fn session_options(config: &Config) -> SessionOptions {
@@ -402,11 +444,30 @@ fn media_time(duration: Duration) -> Timestamp {
     Timestamp::from_micros(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4))
 }
 
+/// The pages and the control plane, on the shard of `context`.
+fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
+    let context = Weak::clone(context);
+    let asker = move |question| -> Local<Result<Gathered, Busy>> {
+        let context = Weak::upgrade(&context);
+        Box::pin(async move {
+            match context {
+                Some(context) => context.ask(question).await,
+                // The shard ends.
+                None => Err(Busy),
+            }
+        })
+    };
+    let api = Api::new(Arc::clone(&plan.shared), Box::new(asker));
+    Rc::new(move |request, asker| {
+        let at_control = asker.service == Service::Control;
+        api.open(request, Caller { peer: asker.peer, ip: asker.ip, at_control })
+    })
+}
+
 /// What one shard does.
 struct Node {
     context: Rc<Context>,
     plan: Plan,
-    api: Rc<Api>,
     /// What it follows now.
     live: RefCell<Arc<Live>>,
     open: RefCell<Vec<Open>>,
@@ -424,9 +485,7 @@ struct Open {
 impl Node {
     fn new(plan: &Plan, shard: &Rc<Shard<Parcel>>) -> Rc<Self> {
         let live = plan.live.load_full();
-        let api = Rc::new(Api::new(Arc::clone(&plan.board), live.ports, plan.start));
-        let pages = Rc::clone(&api);
-        let context = Rc::new(Context {
+        let context = Rc::new_cyclic(|context| Context {
             shard: Rc::clone(shard),
             options: Latest::new(live.sessions.clone()),
             connections: Rc::default(),
@@ -439,12 +498,12 @@ impl Node {
             has_webrtc: live.webrtc.is_some(),
             webrtc: OnceCell::new(),
             is_draining: Cell::default(),
-            pages: Rc::new(move |request| pages.answer(request)),
+            pages: pages(plan, context),
             refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
         let (open, ticks) = (RefCell::default(), Cell::new(0));
-        Rc::new(Self { context, plan: plan.clone(), api, live: RefCell::new(live), open, ticks, cpu })
+        Rc::new(Self { context, plan: plan.clone(), live: RefCell::new(live), open, ticks, cpu })
     }
 
     /// Opens and closes doors as `live` has them.
@@ -480,7 +539,6 @@ impl Node {
         if let (Some(webrtc), Some(options)) = (self.context.webrtc.get(), &latest.webrtc) {
             webrtc.retune(options.clone());
         }
-        self.api.set_ports(latest.ports);
         self.keep_doors(&latest);
         latest.note_followed();
         *self.live.borrow_mut() = latest;
@@ -521,6 +579,12 @@ impl Node {
             at: now,
             cpu: self.cpu,
             connections: self.context.connections.len(),
+            clients: self.context.roster.counts(),
+            enrolled: self.context.roster.enrolled(),
+            faults: self.context.connections.faults(),
+            webrtc: self.context.webrtc.get().map_or(0, |webrtc| webrtc.sessions()),
+            traffic: traffic::of_this_thread(),
+            received: shard.registry().received(),
             busy: shard.busy(),
             window: shard.window(),
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),

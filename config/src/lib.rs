@@ -28,8 +28,9 @@ pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use reload::{Change, is_reloadable};
 pub use schema::{
-    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Hooks, Jwt, Limits, Listen, Log, LogFormat, LogLevel, Need,
-    OnError, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Hooks, Jwt, Limits, Listen, Log, LogFormat,
+    LogLevel, Need, OnError, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode,
+    TranscodeAudio, Webrtc,
 };
 pub use secret::{Secret, Secrets};
 pub use shards::{SHARDS_MAX, Shards};

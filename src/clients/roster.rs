@@ -78,6 +78,8 @@ pub struct Roster {
     sampled: Cell<usize>,
     /// When sampling was here last.
     sampled_at: Cell<Option<Instant>>,
+    /// Publishers and players.
+    counts: Cell<(usize, usize)>,
     /// Clients since the start.
     enrolled: Cell<u64>,
 }
@@ -104,6 +106,7 @@ impl Roster {
         let window = Window::new(card.began, (reading.bytes_in, reading.bytes_out));
         let record = Record { card: Arc::clone(&card), meter, window };
         let slot = self.records.borrow_mut().insert(record);
+        self.count(card.kind.role(), 1);
         self.enrolled.set(self.enrolled.get() + 1);
         Enrolled { roster: Rc::clone(self), slot, card, end: None }
     }
@@ -123,9 +126,16 @@ impl Roster {
         self.enrolled.get()
     }
 
-    /// How many there are of a role.
-    pub fn count(&self, role: Role) -> usize {
-        self.records.borrow().iter().filter(|(_, record)| record.card.kind.role() == role).count()
+    /// How many publish, and how many play.
+    pub fn counts(&self) -> (usize, usize) {
+        self.counts.get()
+    }
+
+    fn count(&self, role: Role, change: isize) {
+        let (mut publishers, mut players) = self.counts.get();
+        let of_role = if role == Role::Publish { &mut publishers } else { &mut players };
+        *of_role = of_role.saturating_add_signed(change);
+        self.counts.set((publishers, players));
     }
 
     /// The client that has this id.
@@ -176,9 +186,7 @@ impl Enrolled {
     pub fn card(&self) -> &Arc<Card> {
         &self.card
     }
-}
 
-impl Enrolled {
     /// The client leaves, for this reason, after it was overtaken so often.
     pub fn leave(mut self, why: &str, skips: u64) {
         self.note_end(why, skips);
@@ -195,8 +203,10 @@ impl Enrolled {
         let End { why, skips } =
             self.end.clone().unwrap_or_else(|| End { why: "it was cut off".to_owned(), skips: 0 });
         let Card { id, peer, ip, kind, key, said, began, .. } = &*self.card;
+        // Without its parameters, where secrets are.
+        let page = said.page_url.split(['?', '#']).next().unwrap_or_default();
         tracing::info!(target: SESSIONS, conn = %id, stream = %key, role = kind.role().name(),
-            protocol = kind.protocol(), %ip, %peer, agent = said.user_agent, page = said.page_url,
+            protocol = kind.protocol(), %ip, %peer, agent = said.user_agent, page,
             seconds = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3, bytes_in = reading.bytes_in,
             bytes_out = reading.bytes_out, skips, "ended: {why}");
     }
@@ -205,6 +215,7 @@ impl Enrolled {
 impl Drop for Enrolled {
     fn drop(&mut self) {
         let record = self.roster.records.borrow_mut().try_remove(self.slot);
+        self.roster.count(self.card.kind.role(), -1);
         self.tell(record.map(|record| record.meter.read()).unwrap_or_default());
     }
 }
@@ -246,7 +257,7 @@ mod tests {
         let (publisher, _) = enroll(&roster, Kind::RtmpEncoder, "live/a");
         let players: Vec<_> = (0..10).map(|_| enroll(&roster, Kind::FlvPlay, "live/a").0).collect();
         let (other, _) = enroll(&roster, Kind::WhepPlay, "live/b");
-        assert_eq!((roster.len(), roster.count(Role::Publish), roster.enrolled()), (12, 1, 12));
+        assert_eq!((roster.len(), roster.counts(), roster.enrolled()), (12, (1, 11), 12));
         assert_eq!(list(&roster, |_| true).len(), 12);
         assert_eq!(list(&roster, |card| card.key.as_str() == "live/b"), [other.card().id]);
         assert!(roster.find(publisher.card().id, ShardId(0), Instant::now()).is_some());
@@ -255,7 +266,7 @@ mod tests {
         assert!(roster.find(gone, ShardId(0), Instant::now()).is_none());
         drop((publisher, other));
         assert!(roster.is_empty());
-        assert_eq!(roster.enrolled(), 12);
+        assert_eq!((roster.counts(), roster.enrolled()), ((0, 0), 12));
     }
 
     #[test]

@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { server_id: "vid-0000000".into(), service_id: "abcdefgh".into() }
+        Identity::new("vid-0000000")
     }
 
     /// The keys of a body, in the order in which they stand.

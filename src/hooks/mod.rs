@@ -224,6 +224,11 @@ impl Hooks {
         !self.shared.settings.load().options.urls(action).is_empty()
     }
 
+    /// Whether anybody is called at all.
+    pub fn is_calling(&self) -> bool {
+        Action::ALL.iter().any(|action| self.wants(*action))
+    }
+
     /// Asks whether `who` may do what it wants. All URLs must say yes.
     ///
     /// # Errors

@@ -102,6 +102,7 @@ pub struct Connections {
     lives: RefCell<Slab<Rc<Life>>>,
     ending: Cell<bool>,
     expired: Cell<u64>,
+    faults: Cell<u64>,
 }
 
 impl Connections {
@@ -118,6 +119,11 @@ impl Connections {
     /// How many were told to go since their permission had ended.
     pub fn expired(&self) -> u64 {
         self.expired.get()
+    }
+
+    /// How many broke their protocol, since the start.
+    pub fn faults(&self) -> u64 {
+        self.faults.get()
     }
 
     /// Enters a connection that has just come, or has come from another shard.
@@ -193,6 +199,11 @@ impl Connection {
     pub fn belongs_to(&mut self, peer: SocketAddr) -> Result<(), Refusal> {
         self.peer = peer;
         self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.belongs_to(peer.ip()))
+    }
+
+    /// It broke its protocol, and is about to end.
+    pub fn note_fault(&self) {
+        self.table.faults.update(|faults| faults + 1);
     }
 
     /// It must go on within `allowed`.

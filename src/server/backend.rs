@@ -7,14 +7,12 @@ use config::OnError;
 
 use crate::{
     hooks::{self, Action, Hooks, Options, Patience, Who},
+    identity::VHOST,
     sessions::{
         Ending,
         access::{self, Ask, Denied, Gate, Grant, Hello},
     },
 };
-
-/// Every stream's: there is one virtual host, whatever clients call it.
-const VHOST: &str = "__defaultVhost__";
 
 /// What the hooks need of the configuration.
 pub fn options(config: &config::Hooks) -> Options {

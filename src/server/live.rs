@@ -14,7 +14,6 @@ use std::{
 use shards::{ShardId, executor};
 
 use crate::{
-    api::Ports,
     net::listener::{self, SocketOptions},
     sessions::{Service, SessionOptions, webrtc::WebRtcOptions},
 };
@@ -62,7 +61,6 @@ pub(super) struct Live {
     pub webrtc: Option<WebRtcOptions>,
     pub sockets: SocketOptions,
     pub shards: executor::Options,
-    pub ports: Ports,
     pub entrances: Vec<Arc<Entrance>>,
     /// Shards that follow this.
     pub followed: AtomicUsize,

@@ -69,7 +69,6 @@ impl Server {
             webrtc,
             sockets,
             shards: super::executor_options(config, old.shards.cpus.clone()),
-            ports: super::ports(config),
             entrances,
             followed: AtomicUsize::new(0),
         });
@@ -77,6 +76,7 @@ impl Server {
         self.admission.retune(super::admission_options(config));
         self.hooks.change(hooks);
         self.permission.change(permission);
+        self.shared.ports.store(Arc::new(super::ports(config)));
         self.live.store(Arc::clone(&live));
         self.loaded.store(Arc::new(loaded));
         let until = Instant::now() + FOLLOW;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use shards::media::StreamKey;
 
 use super::{
-    Client, Context, Guest,
+    Answering, Asker, Client, Context, Guest, Service,
     access::{Action, Ask, Denied, Grant},
     client::Gone,
     flv::{self, Framing},
@@ -46,15 +46,24 @@ pub struct Visit {
     reply: Reply,
     token: Option<String>,
     said: Said,
+    /// The port's.
+    service: Service,
     /// What came behind the request.
     input: BytesMut,
 }
 
 impl Visit {
-    fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
+    fn new(
+        request: &Request,
+        wish: Wish,
+        key: StreamKey,
+        reply: Reply,
+        service: Service,
+        input: BytesMut,
+    ) -> Self {
         let token = request.token().map(str::to_owned);
         let said = said(request, &key);
-        Self { wish, key, reply, token, said, input }
+        Self { wish, key, reply, token, said, service, input }
     }
 
     /// The stream.
@@ -105,6 +114,8 @@ enum Route {
     Stream(StreamKey, Wish),
     /// WebRTC signalling: whose stream it is about, the body may have to tell.
     Signal(Door),
+    /// A page, or the control plane.
+    Page(Answering),
 }
 
 /// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` its first request is
@@ -112,6 +123,7 @@ enum Route {
 pub async fn serve(
     context: &Rc<Context>,
     mut client: Client,
+    service: Service,
     mut input: BytesMut,
     refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
@@ -140,9 +152,10 @@ pub async fn serve(
             client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
             return None;
         }
-        let route = match route(context, &client, &request) {
+        let asker = Asker { peer: client.entry().peer(), ip: client.ip(), service };
+        let route = match route(context, &client, &request, asker) {
             Route::Stream(key, wish) => {
-                let visit = Visit::new(&request, wish, key, request.reply(), input);
+                let visit = Visit::new(&request, wish, key, request.reply(), service, input);
                 return Some((client, Guest::Http(Box::new(visit))));
             }
             route => route,
@@ -158,11 +171,13 @@ pub async fn serve(
             Route::Signal(door) => match door.open(&request, &body?) {
                 Ok(call) => {
                     let key = call.key.clone();
-                    let visit = Visit::new(&request, Wish::Signal(Box::new(call)), key, reply, input);
+                    let wish = Wish::Signal(Box::new(call));
+                    let visit = Visit::new(&request, wish, key, reply, service, input);
                     return Some((client, Guest::Http(Box::new(visit))));
                 }
                 Err(error) => webrtc::wrong(door, &error),
             },
+            Route::Page(answering) => answering(body?).await,
             Route::Answer(response) => response,
             Route::Stream(..) => return None,
         };
@@ -222,12 +237,13 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
 }
 
 async fn malformed(client: Client, error: &HttpError) {
+    client.entry().note_fault();
     tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "HTTP: {error}");
     client.farewell(&Response::error(error).write(Reply::CLOSE)).await;
 }
 
 /// Decides what a request asks for. Streams first: `….flv`, or a WebSocket; then pages.
-fn route(context: &Rc<Context>, client: &Client, request: &Request) -> Route {
+fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker) -> Route {
     if request.wants_websocket() {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
@@ -247,12 +263,12 @@ fn route(context: &Rc<Context>, client: &Client, request: &Request) -> Route {
             _ => Route::Answer(Response::method_not_allowed(STREAM_METHODS)),
         };
     }
-    if let Err(turned) = guard(context, client, request) {
-        tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), path, "turned away: {turned}");
+    if let Err(turned) = guard(context, request, asker) {
+        tracing::warn!(conn = %client.id(), peer = %asker.peer, path, "turned away: {turned}");
         return Route::Answer(turned_away(turned));
     }
-    if let Some(response) = (context.pages)(request) {
-        return Route::Answer(response);
+    if let Some(answering) = (context.pages)(request, asker) {
+        return Route::Page(answering);
     }
     Route::Answer(match (request.method, path) {
         (Method::Options, _) => Response::options(request, STREAM_METHODS),
@@ -278,17 +294,17 @@ fn on_behalf(context: &Rc<Context>, client: &Client, request: &Request) -> IpAdd
 }
 
 /// Whether the API and the console may answer.
-fn guard(context: &Rc<Context>, client: &Client, request: &Request) -> Result<(), Turned> {
+fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), Turned> {
     // A browser asks so before it may show a credential, and learns nothing by it.
     if request.method == Method::Options {
         return Ok(());
     }
-    let (policy, ip) = (context.policy.load(), client.ip());
+    let (policy, Asker { peer, ip, .. }) = (context.policy.load(), asker);
     let says = |name: &str| request.headers.get(name).is_some();
     // From a proxy that is believed the client's address is known, unless it forgot to tell.
     let is_forwarded = match policy.proxies().trusts(ip) {
         true => true,
-        false => ip == client.entry().peer().ip() && PROXY_HEADERS.into_iter().any(says),
+        false => ip == peer.ip() && PROXY_HEADERS.into_iter().any(says),
     };
     let is_read = matches!(request.method, Method::Get | Method::Head);
     // SRS's console cannot but GET, and says what it means in the query.
@@ -373,7 +389,7 @@ pub async fn go_on(
     visit: Visit,
     refusal: Option<&str>,
 ) -> Option<(Client, Guest)> {
-    let Visit { wish, key, reply, token, said, input } = visit;
+    let Visit { wish, key, reply, token, said, service, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
         client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
@@ -409,7 +425,7 @@ pub async fn go_on(
             let _ = client.entry().race(webrtc::await_start(context)).await;
             let response = webrtc::answer(context, call, &client, said).await;
             let client = say(context, client, &response, reply).await?;
-            return Box::pin(serve(context, client, input, None)).await;
+            return Box::pin(serve(context, client, service, input, None)).await;
         }
         Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, said, input)).await,
         Wish::Head => {

@@ -17,14 +17,16 @@ pub mod webrtc;
 
 use std::{
     cell::{Cell, OnceCell},
-    net::SocketAddr,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
@@ -45,7 +47,7 @@ use crate::{
         tls,
     },
     protocols::{
-        http::Limits,
+        http::{Limits, Request, Response},
         proxy::{self, Header, ProxyError, Start},
         rtmp::ReaderOptions,
     },
@@ -81,10 +83,27 @@ pub enum Service {
     Rtmp,
     /// HTTP: pages, FLV and WebSocket.
     Http,
+    /// The same at the control port.
+    Control,
 }
 
-/// What the HTTP port answers besides streams: the pages and the API. `None`: there is nothing at that path.
-pub type Pages = Rc<dyn Fn(&crate::protocols::http::Request) -> Option<crate::protocols::http::Response>>;
+/// What the HTTP ports answer besides streams, the pages and the API: asked with a request, who made it and at which port.
+/// `None`: there is nothing at that path.
+pub type Pages = Rc<dyn Fn(&Request, Asker) -> Option<Answering>>;
+
+/// What answers such a request, once its body has come.
+pub type Answering = Box<dyn FnOnce(Bytes) -> Pin<Box<dyn Future<Output = Response>>>>;
+
+/// Who asks for something that is no stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Its own address, as far as it is known.
+    pub ip: IpAddr,
+    /// The port's service.
+    pub service: Service,
+}
 
 /// What all sessions of a shard share.
 pub struct Context {
@@ -322,10 +341,10 @@ async fn meet(
     let client = Client::new(entry, socket);
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
-        Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
+        _ if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
             webrtc::tcp::serve(client, input).await
         }
-        Service::Http => http::serve(context, client, input, refusal).await,
+        service => http::serve(context, client, service, input, refusal).await,
     }
 }
 

@@ -204,6 +204,26 @@ fn a_reload_is_followed_whole_or_not_at_all() {
     server.assert_unhurt();
 }
 
+/// The same by the API, which answers when it is done.
+#[test]
+fn the_api_tells_what_a_reload_came_to() {
+    let file = File::new("api", "");
+    let mut server = file.server().start();
+    let ask = || http::json(server.api(), "POST", "/api/v2/reload", &serde_json::json!({})).expect("JSON");
+    assert_eq!(ask(), serde_json::json!({ "changed": [] }));
+    file.write("play:\n  wait: 7s\nauth:\n  play: token\n  tokens: [\"all * 0123456789\"]\n");
+    assert_eq!(ask()["changed"], serde_json::json!(["play.wait", "auth.play", "auth.tokens"]));
+    let answer = http::ask(server.http(), "GET", "/live/x.flv").expect("answered");
+    assert_eq!(answer.head.status, 401, "the policy is another");
+    file.write("log:\n  keep: 9\n");
+    let refused = ask();
+    assert_eq!(refused["problems"], serde_json::json!(["log.keep needs a restart and cannot change now"]));
+    let answer = http::ask(server.api(), "GET", "/api/v2/reload").expect("answered");
+    assert_eq!((answer.head.status, answer.head.field("allow")), (405, Some("POST, OPTIONS")));
+    assert!(!server.log().contains("0123456789"), "secrets are not logged");
+    server.assert_unhurt();
+}
+
 /// A door opens and closes; those who came in by it stay. A new certificate is shown to those who come, old connections go on.
 #[test]
 fn doors_and_certificates_change_for_those_who_come() {

@@ -3,7 +3,9 @@
 //! One binary for all areas, so that the harness is compiled and linked once. `scripts/deps.sh test` installs the
 //! clients. One area alone: `cargo test --test e2e play_matrix`.
 
+mod api_v1;
 mod auth;
+mod auth_api;
 mod browser;
 mod cli;
 mod hooks;

@@ -94,6 +94,8 @@ pub struct Party {
     pub protocol: &'static str,
     /// Its address.
     pub peer: SocketAddr,
+    /// The address it connected to, as it said; may be empty.
+    pub tc_url: Arc<str>,
 }
 
 /// A stream, shared among the tasks of its shard; see the module.
@@ -245,6 +247,11 @@ impl Stream {
         let share = self.share.get();
         self.share.set(share + (newest - share) * SHARE_NEWEST);
         self.share.get()
+    }
+
+    /// Payload bytes that came from its publishers; of a mirror none.
+    pub fn received(&self) -> u64 {
+        self.inner.borrow().received()
     }
 
     /// What all its readers came to.

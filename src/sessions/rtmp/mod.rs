@@ -252,6 +252,7 @@ async fn negotiate(
             // What is said about a stream that is not there has no meaning.
             Ok(Some(_)) => continue,
             Err(error) => {
+                client.entry().note_fault();
                 tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "RTMP: {error}");
                 close(client, server, Vec::new(), Some(Farewell::Kicked(error.to_string()))).await;
                 return None;

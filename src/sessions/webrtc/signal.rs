@@ -7,7 +7,7 @@ use std::{rc::Rc, time::Instant};
 
 use shards::{
     media::{Codec, TrackId},
-    stream::{Party, PublishError, Stream},
+    stream::{PublishError, Stream},
 };
 use str0m::{
     Candidate, IceCreds, Rtc,
@@ -230,11 +230,14 @@ impl WebRtc {
         let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
         let answer = offer.complete(&answer, &chosen);
-        let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
+        // Of SRS's JSON the parameters are those of the address in it.
+        let said = Said { param: call.query.clone(), ..said };
+        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
+        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let terms = Terms { offer, chosen };
         let role = match side {
             Side::Publish => {
-                let publisher = stream.publish(party)?;
+                let publisher = stream.publish(card.party())?;
                 let ingest =
                     Ingest::new(publisher, &terms.offer, &terms.chosen).map_err(|_| Refused::Evicted)?;
                 Role::Publish(Box::new(ingest))
@@ -252,11 +255,7 @@ impl WebRtc {
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
         entry.allow_until(grant.until);
-        // Of SRS's JSON the parameters are those of the address in it.
-        let said = Said { param: call.query.clone(), ..said };
-        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
         let tally = Rc::<Tally>::default();
-        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));

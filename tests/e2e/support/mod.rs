@@ -20,6 +20,7 @@ pub mod relay;
 pub mod rtc;
 pub mod rtmp;
 pub mod server;
+pub mod shape;
 pub mod token;
 pub mod tools;
 pub mod webrtc;
