@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use visit::{Caller, Visit};
 use watch::{Sight, Watch};
@@ -26,6 +27,7 @@ use crate::{
     board::{Board, Page},
     clients::inquiry::{Busy, Gathered, Question},
     identity::Identity,
+    orders::Orders,
     protocols::http::{Method, Request, Response, Status},
     web,
 };
@@ -75,14 +77,16 @@ pub struct Shared {
     pub watch: Arc<Watch>,
     /// Who this process is.
     pub identity: Identity,
-    /// Where the services are.
-    pub ports: Ports,
+    /// Where the services are; they may move.
+    pub ports: ArcSwap<Ports>,
     /// What the server can do.
     pub abilities: Abilities,
     /// When this program was made; empty when that cannot be told.
     pub built: String,
     /// When it began.
     pub start: Instant,
+    /// Who is told what operators wish.
+    pub orders: Orders,
 }
 
 /// A future of this shard.
@@ -187,7 +191,8 @@ impl Api {
 
     /// Where the control plane listens, or else the pages; zero: nowhere of its own.
     fn control_port(&self) -> u16 {
-        self.shared.ports.api.or(self.shared.ports.http).unwrap_or_default()
+        let ports = self.shared.ports.load();
+        ports.api.or(ports.http).unwrap_or_default()
     }
 }
 

@@ -2,6 +2,7 @@
 //! envelope, and `error` with a sentence where something failed. `openapi.yaml` describes it.
 
 mod clients;
+mod reload;
 mod server;
 mod streams;
 
@@ -25,6 +26,8 @@ pub(super) enum Outcome {
     Method(&'static str),
     /// Not now; why.
     Busy(String),
+    /// It contradicts how things are; all of what is wrong.
+    Conflict(Value),
 }
 
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -36,6 +39,7 @@ pub(super) async fn answer(api: &Api, visit: &Visit) -> Response {
         Outcome::Done(value) => (Status::OK, value),
         Outcome::Missing(why) => (Status::NOT_FOUND, error(&why)),
         Outcome::Wrong(why) => (Status::BAD_REQUEST, error(&why)),
+        Outcome::Conflict(value) => (Status::CONFLICT, value),
         Outcome::Method(methods) => {
             let why = format!("this method is not allowed here; use one of: {methods}");
             return visit.json(Status::METHOD_NOT_ALLOWED, &error(&why)).header("Allow", methods);
@@ -59,6 +63,7 @@ async fn route(api: &Api, visit: &Visit) -> Outcome {
         ["server"] => Outcome::Done(server::value(api)),
         ["streams"] => Outcome::Done(streams::list(api)),
         ["streams", ref key @ ..] => streams::one(api, &key.join("/")),
+        ["reload"] => reload::answer(api, visit).await,
         ["clients"] => clients::list(api, visit).await,
         ["clients", id] => clients::one(api, visit, id).await,
         _ => Outcome::Missing(format!("there is nothing at {}", visit.request.target.path())),
