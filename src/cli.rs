@@ -2,11 +2,11 @@
 
 use crate::{access, log};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use config::{Config, Listen, Loaded, LogFormat, LogLevel, MANUAL, Millis, Rotate, Sources};
+use config::{Config, Errors, Listen, Loaded, LogFormat, LogLevel, MANUAL, Millis, Rotate, Sources};
 use shards::media::StreamKey;
 use std::{
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tracing_subscriber::filter::LevelFilter;
@@ -50,6 +50,11 @@ pub struct Cli {
     /// Print the effective configuration as YAML and exit.
     #[arg(long)]
     pub print_config: bool,
+
+    /// Take the ports over from this process, which serves them: an upgrade without a refused connection. It ends when those
+    /// who are connected to it have been told to come again.
+    #[arg(long, value_name = "PID")]
+    pub take_over: Option<u32>,
 
     /// Print the default file, in which every key is explained, and exit.
     #[arg(long)]
@@ -109,17 +114,26 @@ pub enum Prepared {
 }
 
 impl Cli {
-    /// Loads the configuration, with `env` as its environment (`std::env::vars_os()`).
-    pub fn prepare(mut self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Prepared {
+    /// Loads the configuration, as often as need be, with `env` as its environment (`std::env::vars_os()`).
+    ///
+    /// # Errors
+    /// Everything that is wrong in any of its sources.
+    pub fn load(&self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Loaded, Errors> {
+        let mut sets = self.sets.clone();
+        if self.demo {
+            sets.push("demo.enable=true".to_owned());
+        }
+        Config::load(Sources { file: self.config.clone(), env, sets: &sets })
+    }
+
+    /// What to do: the configuration is loaded with `env` as its environment (`std::env::vars_os()`).
+    pub fn prepare(&self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Prepared {
         if self.print_manual {
             return Prepared::Done(MANUAL.trim_end().to_owned());
         }
-        if self.demo {
-            self.sets.push("demo.enable=true".to_owned());
-        }
-        match Config::load(Sources { file: self.config, env, sets: &self.sets }) {
+        match self.load(env) {
             Err(errors) => Prepared::Refused(errors.to_string()),
-            Ok(loaded) if self.command.is_some() => match self.command {
+            Ok(loaded) if self.command.is_some() => match &self.command {
                 Some(Command::Sign(sign)) => sign.run(&loaded.config, SystemTime::now()),
                 None => Prepared::Run(Box::new(loaded)),
             },
@@ -184,6 +198,17 @@ fn encoded(text: &str) -> String {
 
 /// What the log needs of the configuration; `directives` are those of `RUST_LOG`.
 pub fn log_options(config: &config::Log, directives: Option<String>) -> log::Options {
+    let file = |path: &Path| {
+        (!path.as_os_str().is_empty()).then(|| log::LogFile {
+            path: path.to_owned(),
+            rotate: match config.rotate {
+                Rotate::Never => log::Rotate::Never,
+                Rotate::Hourly => log::Rotate::Hourly,
+                Rotate::Daily => log::Rotate::Daily,
+            },
+            keep: usize::try_from(config.keep).unwrap_or(usize::MAX),
+        })
+    };
     log::Options {
         level: match config.level {
             LogLevel::Off => LevelFilter::OFF,
@@ -198,15 +223,8 @@ pub fn log_options(config: &config::Log, directives: Option<String>) -> log::Opt
             LogFormat::Text => log::Format::Text,
             LogFormat::Json => log::Format::Json,
         },
-        file: (!config.file.as_os_str().is_empty()).then(|| log::LogFile {
-            path: config.file.clone(),
-            rotate: match config.rotate {
-                Rotate::Never => log::Rotate::Never,
-                Rotate::Hourly => log::Rotate::Hourly,
-                Rotate::Daily => log::Rotate::Daily,
-            },
-            keep: usize::try_from(config.keep).unwrap_or(usize::MAX),
-        }),
+        file: file(&config.file),
+        sessions: file(&config.sessions),
     }
 }
 

@@ -8,10 +8,13 @@ use std::{
     io::{self, IsTerminal, Write},
     panic::PanicHookInfo,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
-use tracing::Dispatch;
+use tracing::{Dispatch, Metadata};
 use tracing_appender::{
     non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard},
     rolling::{RollingFileAppender, Rotation},
@@ -29,11 +32,14 @@ pub mod recent;
 
 pub use line::Utc;
 
+/// The target of the lines about sessions that ended; `clients` writes them.
+const SESSIONS: &str = "sessions";
+
 /// Lines that may wait for a slow disk: some 3 MiB, and a second of everything a busy server says at debug.
 const LINES_MAX: usize = 16_384;
 
 /// Crates that say at `debug` and `trace`, and some at `info`, what only their authors want to know.
-const NOISY: &[&str] = &["glommio", "rustls", "tungstenite"];
+const NOISY: &[&str] = &["glommio", "rustls", "tungstenite", "ureq", "ureq_proto"];
 
 /// What is logged, how and where.
 #[derive(Clone, Debug)]
@@ -46,6 +52,8 @@ pub struct Options {
     pub format: Format,
     /// Where lines go; `None` is standard error.
     pub file: Option<LogFile>,
+    /// Where one line for each session goes when it ends; `None`: there is none.
+    pub sessions: Option<LogFile>,
 }
 
 /// How a line looks.
@@ -91,20 +99,41 @@ pub enum LogError {
     /// The file cannot be written.
     #[error("log.file: {0:?} cannot be opened: {1}")]
     Open(PathBuf, #[source] tracing_appender::rolling::InitError),
+    /// The filter cannot be changed.
+    #[error("the log's level cannot be changed: {0}")]
+    Retune(String),
     /// Somebody else already logs in this process.
     #[error("the log was already started")]
     Started(#[from] tracing_subscriber::util::TryInitError),
 }
 
+/// What gives the log another filter.
+type Retune = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
 /// Keeps the writing thread alive; dropped last, it writes what still waits, for a second at most.
 #[must_use = "without its guard the log ends at once"]
-#[derive(Debug)]
 pub struct Guard {
     lost: ErrorCounter,
-    _worker: WorkerGuard,
+    _workers: Vec<WorkerGuard>,
+    retune: Retune,
+    /// Of each file.
+    reopen: [Arc<AtomicBool>; 2],
 }
 
 impl Guard {
+    /// Writes as much as `options` say from now on; all else of them stays as it began.
+    ///
+    /// # Errors
+    /// When their directives are no filter.
+    pub fn retune(&self, options: &Options) -> Result<(), LogError> {
+        (self.retune)(filter(options)?).map_err(LogError::Retune)
+    }
+
+    /// Opens the file anew before the next line: somebody has moved the old one away.
+    pub fn reopen(&self) {
+        self.reopen.iter().for_each(|file| file.store(true, Ordering::Release));
+    }
+
     /// Lines that found no room since the start.
     pub fn lost_lines(&self) -> usize {
         self.lost.dropped_lines()
@@ -117,14 +146,26 @@ impl Guard {
 /// When the options cannot be followed, or a log was started before.
 pub fn start(options: &Options) -> Result<Guard, LogError> {
     let filter = filter(options)?;
-    let (writer, guard) = match &options.file {
-        Some(file) => spawn(appender(file)?, options.format),
+    let reopen = <[Arc<AtomicBool>; 2]>::default();
+    let (main, lost, worker) = match &options.file {
+        Some(file) => spawn(reopening(file, &reopen[0])?, options.format),
         None => spawn(io::stderr(), options.format),
     };
+    let mut workers = vec![worker];
+    let sessions = match &options.sessions {
+        Some(file) => {
+            let (writer, _, worker) = spawn(reopening(file, &reopen[1])?, options.format);
+            workers.push(worker);
+            Some(writer)
+        }
+        None => None,
+    };
+    let writer = Router { main, sessions };
     let colours =
         options.file.is_none() && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    dispatch(options.format, filter, colours, writer).try_init()?;
-    Ok(guard)
+    let (dispatch, retune) = dispatch(options.format, filter, colours, writer);
+    dispatch.try_init()?;
+    Ok(Guard { lost, _workers: workers, retune, reopen })
 }
 
 /// From now on a panic is a line of the log, with the fields of the span that it happened in.
@@ -144,6 +185,9 @@ fn filter(options: &Options) -> Result<EnvFilter, LogError> {
     for noisy in NOISY {
         directives.push_str(&format!(",{noisy}={quiet}"));
     }
+    // Whatever the level of the rest: the file is there for these lines.
+    let sessions = if options.sessions.is_some() { LevelFilter::INFO } else { LevelFilter::OFF };
+    directives.push_str(&format!(",{SESSIONS}={sessions}"));
     if let Some(own) = options.directives.as_deref().filter(|own| !own.trim().is_empty()) {
         directives.push_str(&format!(",{own}"));
     }
@@ -167,7 +211,7 @@ fn appender(file: &LogFile) -> Result<RollingFileAppender, LogError> {
 }
 
 /// A thread that writes to `sink`.
-fn spawn(sink: impl Write + Send + 'static, format: Format) -> (NonBlocking, Guard) {
+fn spawn(sink: impl Write + Send + 'static, format: Format) -> (NonBlocking, ErrorCounter, WorkerGuard) {
     let counter = Arc::new(OnceLock::new());
     let sink = Confessing { sink, format, counter: Arc::clone(&counter), told: 0 };
     let builder =
@@ -176,22 +220,82 @@ fn spawn(sink: impl Write + Send + 'static, format: Format) -> (NonBlocking, Gua
     let lost = writer.error_counter();
     // Set once, here; until then nothing can have been lost.
     let _ = counter.set(lost.clone());
-    (writer, Guard { lost, _worker: worker })
+    (writer, lost, worker)
 }
 
 /// The subscriber that all lines go through.
-fn dispatch<W>(format: Format, filter: EnvFilter, colours: bool, writer: W) -> Dispatch
+fn dispatch<W>(format: Format, filter: EnvFilter, colours: bool, writer: W) -> (Dispatch, Retune)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
     match format {
         Format::Text => {
-            builder.fmt_fields(line::TextFields).event_format(line::Text).finish().with(recent::Keep).into()
+            let builder =
+                builder.fmt_fields(line::TextFields).event_format(line::Text).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let retune = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+            (builder.finish().with(recent::Keep).into(), Box::new(retune))
         }
         Format::Json => {
-            builder.fmt_fields(JsonFields::new()).event_format(line::Json).finish().with(recent::Keep).into()
+            let builder =
+                builder.fmt_fields(JsonFields::new()).event_format(line::Json).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let retune = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+            (builder.finish().with(recent::Keep).into(), Box::new(retune))
         }
+    }
+}
+
+/// Lines about sessions that ended go to a file of their own, where there is one.
+struct Router {
+    main: NonBlocking,
+    sessions: Option<NonBlocking>,
+}
+
+impl<'w> MakeWriter<'w> for Router {
+    type Writer = NonBlocking;
+
+    fn make_writer(&'w self) -> NonBlocking {
+        self.main.clone()
+    }
+
+    fn make_writer_for(&'w self, line: &Metadata<'_>) -> NonBlocking {
+        match &self.sessions {
+            Some(sessions) if line.target() == SESSIONS => sessions.clone(),
+            _ => self.main.clone(),
+        }
+    }
+}
+
+/// A file that is opened anew when `asked` says so.
+fn reopening(file: &LogFile, asked: &Arc<AtomicBool>) -> Result<impl Write + Send + use<>, LogError> {
+    let (sink, again) = (appender(file)?, file.clone());
+    let make = move || appender(&again).map_err(io::Error::other);
+    Ok(Reopening { sink, make, asked: Arc::clone(asked) })
+}
+
+/// A file that is opened anew when somebody asks for it.
+struct Reopening<W, M> {
+    sink: W,
+    make: M,
+    asked: Arc<AtomicBool>,
+}
+
+impl<W: Write, M: Fn() -> io::Result<W>> Write for Reopening<W, M> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.asked.swap(false, Ordering::AcqRel) {
+            // One that cannot be opened leaves the old one in use: better a line in a moved file than none.
+            if let Ok(sink) = (self.make)() {
+                let _ = self.sink.flush();
+                self.sink = sink;
+            }
+        }
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 

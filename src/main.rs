@@ -8,20 +8,17 @@ use config::{Config, Loaded};
 use shardcast::{
     cli::{self, Cli, Prepared},
     demo::{self, control::Control},
-    log,
+    life::Life,
+    log, orders,
     server::{self, Host},
-    settings,
-};
-use signal_hook::{
-    consts::{SIGINT, SIGQUIT, SIGTERM},
-    iterator::Signals,
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let loaded = match Cli::parse().prepare(std::env::vars_os()) {
+    let cli = Cli::parse();
+    let loaded = match cli.prepare(std::env::vars_os()) {
         Prepared::Run(loaded) => loaded,
         Prepared::Check(loaded) => match server::check(&loaded.config) {
             Ok(()) => {
@@ -43,7 +40,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(&loaded) {
+    match serve(cli, *loaded) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(panics) => {
             eprintln!("shardcast: {panics} shards ended by a panic");
@@ -56,30 +53,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves until a signal comes; gives how many shards ended badly.
-fn serve(loaded: &Loaded) -> anyhow::Result<usize> {
-    let config = &loaded.config;
-    let guard = log::start(&cli::log_options(&config.log, std::env::var("RUST_LOG").ok()))
+/// Serves until it is told to end; gives how many shards ended badly.
+fn serve(cli: Cli, loaded: Loaded) -> anyhow::Result<usize> {
+    let config = &loaded.config.clone();
+    let log = log::start(&cli::log_options(&config.log, std::env::var("RUST_LOG").ok()))
         .context("cannot start the log")?;
     log::report_panics();
     // Before the shards: signals that come while they start must not be lost.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT]).context("cannot wait for signals")?;
+    let (orders, received) = orders::listen().context("cannot wait for signals")?;
     raise_descriptor_limit(config);
     let demo = Arc::new(Control::new(demo_options(config)?));
-    // Nothing of it changes before the next start.
-    let settings = settings::of(config, &loaded.origins, |_| false);
-    let running = server::start(config, Host { settings, demo: Arc::clone(&demo) })?;
+    let server = server::start(loaded, cli.take_over, Host { orders, demo: Arc::clone(&demo) })?;
     announce(config);
     if config.demo.enable {
         demo.start().context("demo.enable")?;
     }
-    let signal = signals.forever().next();
-    tracing::info!(signal, "shutting down, within {}", config.shutdown.deadline);
-    demo.end();
-    running.stop().ask(config.shutdown.deadline.duration());
-    let panics = running.join();
-    tracing::info!("all connections are closed");
-    drop(guard);
+    let panics = Life { cli, server, log: &log, orders: received, demo }.live();
+    drop(log);
     Ok(panics)
 }
 

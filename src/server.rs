@@ -1,19 +1,28 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
+mod backend;
 mod keyring;
+mod live;
 pub mod permission;
+mod reload;
+mod takeover;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use config::{Bframes, Coalesce, Config, Shards, Takeover, TranscodeAudio};
+use config::{Bframes, Coalesce, Config, Loaded, Shards, Takeover, TranscodeAudio};
+use live::{Door, Entrance, Live, bind_error};
+pub use reload::ReloadError;
 use shards::{
     Shard,
     executor::{self, Running},
@@ -21,12 +30,14 @@ use shards::{
     placement::usable_cpus,
     stream::{self, GopOptions, RingOptions, StreamOptions, Transcoding},
 };
+use takeover::TakeOver;
 
 use crate::{
-    api::{Abilities, Api, Local, Ports, Shared, visit::Caller, watch::Watch},
+    api::{Abilities, Api, Local, MetricsOptions, Ports, Shared, visit::Caller, watch::Watch},
     board::{self, Board, Page},
     clients::inquiry::{Busy, Gathered},
     demo::control::Control,
+    hooks::{self, Hooks},
     identity::Identity,
     log,
     net::{
@@ -35,15 +46,16 @@ use crate::{
         listener::{self, Listener, SocketOptions},
         tls, traffic,
     },
+    orders::Orders,
     protocols::http::Limits,
     sessions::{
-        Context, Pages, Parcel, Service, SessionOptions,
+        Context, Latest, Pages, Parcel, Service, SessionOptions,
         access::Decisions,
         inquiries,
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
     },
-    settings::Setting,
+    settings::{self, Setting},
     transcode,
 };
 
@@ -52,99 +64,231 @@ use permission::Permission;
 /// Ticks between two pages on the board: half a second.
 const PAGE_TICKS: u32 = 5;
 
-/// A port of the server.
-#[derive(Clone, Copy, Debug)]
-struct Door {
-    name: &'static str,
-    address: SocketAddr,
-    service: Service,
-}
+/// The longest that a document is waited for: its own time-out is shorter, unless many wait before it.
+const FETCH: Duration = Duration::from_secs(150);
+
+/// The least time for the backend to hear of those who were there at the end.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// What every shard gets a copy of.
 #[derive(Clone)]
 struct Plan {
-    doors: Vec<Door>,
-    sessions: Arc<SessionOptions>,
-    webrtc: Option<Arc<WebRtcOptions>>,
-    sockets: SocketOptions,
+    live: Arc<ArcSwap<Live>>,
     admission: Arc<Admission>,
-    tls: Option<Arc<rustls::ServerConfig>>,
     board: Arc<Board>,
+    hooks: Hooks,
     permission: Permission,
     shared: Arc<Shared>,
+    /// The ports of WebRTC may still be another process's.
+    waits_for_ports: bool,
+    is_draining: Arc<AtomicBool>,
+    /// Who publishes or plays, by shard.
+    sessions: Arc<[AtomicUsize]>,
 }
 
-/// What the process has besides its shards, and its control plane shows.
+/// What the process has besides its shards, and its control plane uses.
 pub struct Host {
-    /// The configuration as it is shown.
-    pub settings: Vec<Setting>,
+    /// Where it gives what it wishes of the process.
+    pub orders: Orders,
     /// The demo's switch.
     pub demo: Arc<Control>,
 }
 
-/// Starts the server: its shards run when this returns.
+/// A server that runs.
+pub struct Server {
+    running: Running,
+    keeper: hooks::Keeper,
+    hooks: Hooks,
+    permission: Permission,
+    loaded: Arc<ArcSwap<Loaded>>,
+    live: Arc<ArcSwap<Live>>,
+    admission: Arc<Admission>,
+    is_draining: Arc<AtomicBool>,
+    sessions: Arc<[AtomicUsize]>,
+    shared: Arc<Shared>,
+    takeover: Option<TakeOver>,
+}
+
+impl Server {
+    /// The configuration that is followed now.
+    pub fn config(&self) -> Config {
+        self.loaded.load().config.clone()
+    }
+
+    /// Takes nobody in any more; those who are there stay.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+
+    /// How many publish or play, as of the last tick of each shard.
+    pub fn sessions(&self) -> usize {
+        self.sessions.iter().map(|shard| shard.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether another process still has to go whose ports were taken over.
+    pub fn is_taking_over(&self) -> bool {
+        self.takeover.is_some()
+    }
+
+    /// Looks whether it is gone.
+    pub fn look_after_take_over(&mut self) {
+        if let Some(other) = self.takeover.take_if(|other| !other.is_under_way()) {
+            tracing::info!(pid = other.pid(), "the process that was taken over from has ended");
+        }
+    }
+
+    /// Ends it within `deadline`: nobody is let in any more, everybody is told, and the backend hears of them. Gives how many
+    /// shards ended by a panic.
+    pub fn stop(self, deadline: Duration) -> usize {
+        let until = Instant::now() + deadline;
+        self.running.stop().ask(deadline);
+        let panics = self.running.join();
+        // What the last sessions left to tell has a moment in any case.
+        self.keeper.finish(until.saturating_duration_since(Instant::now()).max(NEWS));
+        panics
+    }
+}
+
+/// Starts the server: its shards run when this returns. With `take_over` it takes the ports of that process.
 ///
 /// # Errors
 /// A sentence for the operator: a port that is taken, a certificate that cannot be read, a system that refuses.
-pub fn start(config: &Config, host: Host) -> io::Result<Running> {
+pub fn start(loaded: Loaded, take_over: Option<u32>, host: Host) -> io::Result<Server> {
+    let config = &loaded.config;
     let cpus = cpus(&config.shards);
+    let shards = cpus.len();
     let doors = doors(config);
-    for door in &doors {
-        // The shards' sockets share a port, so a second server would not notice the first.
-        listener::probe(door.address).map_err(|error| bind_error(*door, &error))?;
+    let mut takeover = take_over.map(TakeOver::from).transpose()?;
+    if takeover.is_none() {
+        for door in &doors {
+            // The shards' sockets share a port, so a second server would not notice the first.
+            listener::probe(door.address).map_err(|error| bind_error(*door, &error))?;
+        }
+        check_webrtc_ports(config, shards)?;
     }
-    let tls = match config.tls.is_enabled() {
-        true => Some(tls::load(&config.tls.cert, &config.tls.key).map_err(io::Error::other)?),
-        false => None,
+    let (tls, webrtc) = (tls_of(config)?, webrtc_of(config, shards)?);
+    let identity = Identity::new("");
+    let (hooks, keeper) = hooks::start(identity.clone(), backend::options(&config.hooks))?;
+    let fetcher = hooks.clone();
+    let fetch = move |url: &str| {
+        fetcher.fetch(url).wait(FETCH).unwrap_or_else(|| Err("nobody fetches it".to_owned()))
     };
-    let webrtc = match config.webrtc.enable {
-        true => Some(Arc::new(webrtc_options(config, cpus.len())?)),
-        false => None,
-    };
-    let permission = Permission::start(config, Box::new(|_| Err("nothing is fetched here".to_owned())))
+    let permission = Permission::start(config, Box::new(fetch))
         .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-    let board = Board::new(&cpus, Instant::now());
+    let (sockets, mut entrances) = (socket_options(config), Vec::new());
+    for door in doors {
+        let before = TakeOver::count(door.address).unwrap_or_default();
+        let entrance = Entrance::open(door, shards, sockets)?;
+        if let Some(takeover) = &mut takeover {
+            takeover.note(&entrance, before)?;
+        }
+        entrances.push(Arc::new(entrance));
+    }
+    let options = executor_options(config, cpus);
+    let live = Live {
+        sessions: session_options(config),
+        tls,
+        webrtc,
+        sockets,
+        shards: options.clone(),
+        entrances,
+        followed: AtomicUsize::new(0),
+    };
+    let board = Board::new(&options.cpus, Instant::now());
     let shared = Shared {
         board: Arc::clone(&board),
         watch: Watch::start(Arc::clone(&board))?,
-        identity: Identity::new(""),
-        ports: ports(config),
+        identity,
+        ports: ArcSwap::from_pointee(ports(config)),
         abilities: Abilities {
             transcode: config.transcode.audio != TranscodeAudio::Off,
+            hooks: hooks.is_calling(),
             ..Abilities::default()
         },
-        settings: ArcSwap::from_pointee(host.settings),
+        settings: ArcSwap::from_pointee(shown(&loaded)),
         demo: host.demo,
-        has_metrics: config.metrics.enable,
-        metrics_of_streams: config.metrics.streams,
+        metrics: ArcSwap::from_pointee(metrics(config)),
         built: built(),
         start: Instant::now(),
+        orders: host.orders,
     };
+    let shared = Arc::new(shared);
     let plan = Plan {
-        doors,
-        webrtc,
-        sessions: Arc::new(session_options(config)),
-        sockets: SocketOptions {
-            send_buffer: config.delivery.send_buffer.bytes(),
-            unsent_max: config.delivery.unsent_max.bytes(),
-        },
-        admission: Admission::new(AdmissionOptions {
-            connections_max: config.limits.connections as usize,
-            per_ip_max: config.limits.connections_per_ip as usize,
-        }),
-        tls,
-        permission,
+        live: Arc::new(ArcSwap::from_pointee(live)),
+        hooks: hooks.clone(),
+        permission: permission.clone(),
+        admission: Admission::new(admission_options(config)),
         board,
-        shared: Arc::new(shared),
+        shared: Arc::clone(&shared),
+        waits_for_ports: takeover.is_some(),
+        is_draining: Arc::default(),
+        sessions: (0..shards).map(|_| AtomicUsize::default()).collect(),
     };
-    let options = executor::Options {
+    let (live, admission) = (Arc::clone(&plan.live), Arc::clone(&plan.admission));
+    let (is_draining, sessions) = (Arc::clone(&plan.is_draining), Arc::clone(&plan.sessions));
+    let running = executor::start(&options, move |shard| Node::new(&plan, shard))?;
+    if let Some(takeover) = &mut takeover {
+        takeover.begin()?;
+        tracing::info!(pid = takeover.pid(), "its ports are taken over");
+    }
+    let loaded = Arc::new(ArcSwap::from_pointee(loaded));
+    Ok(Server {
+        running,
+        keeper,
+        hooks,
+        permission,
+        loaded,
+        live,
+        admission,
+        is_draining,
+        sessions,
+        shared,
+        takeover,
+    })
+}
+
+/// The configuration as the control plane shows it.
+fn shown(loaded: &Loaded) -> Vec<Setting> {
+    settings::of(&loaded.config, &loaded.origins, config::is_reloadable)
+}
+
+fn metrics(config: &Config) -> MetricsOptions {
+    MetricsOptions { enable: config.metrics.enable, streams: config.metrics.streams }
+}
+
+fn tls_of(config: &Config) -> io::Result<Option<Arc<rustls::ServerConfig>>> {
+    match config.tls.is_enabled() {
+        true => tls::load(&config.tls.cert, &config.tls.key).map(Some).map_err(io::Error::other),
+        false => Ok(None),
+    }
+}
+
+fn webrtc_of(config: &Config, shards: usize) -> io::Result<Option<WebRtcOptions>> {
+    config.webrtc.enable.then(|| webrtc_options(config, shards)).transpose()
+}
+
+fn socket_options(config: &Config) -> SocketOptions {
+    SocketOptions {
+        send_buffer: config.delivery.send_buffer.bytes(),
+        unsent_max: config.delivery.unsent_max.bytes(),
+    }
+}
+
+fn admission_options(config: &Config) -> AdmissionOptions {
+    AdmissionOptions {
+        connections_max: config.limits.connections as usize,
+        per_ip_max: config.limits.connections_per_ip as usize,
+    }
+}
+
+fn executor_options(config: &Config, cpus: Vec<usize>) -> executor::Options {
+    executor::Options {
         cpus,
         streams: stream_options(config),
         coalesce_max: (config.delivery.coalesce == Coalesce::Auto)
             .then(|| config.delivery.coalesce_max.duration()),
         mirror_share: config.mirror.enable.then(|| config.mirror.share as f32 / 100.0),
-    };
-    executor::start(&options, move |shard| Node::new(&plan, shard))
+    }
 }
 
 /// Looks whether a configuration can be served, as far as that can be told without serving it.
@@ -222,12 +366,6 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
         let why = format!("{shards} shards need the ports {} to {last}, and there is no {last}", webrtc.port);
         return Err(invalid(why));
     }
-    for port in (0..shards).filter_map(|shard| u16::try_from(usize::from(webrtc.port) + shard).ok()) {
-        std::net::UdpSocket::bind((webrtc.listen_ip, port)).map_err(|error| {
-            let address = SocketAddr::from((webrtc.listen_ip, port));
-            io::Error::new(error.kind(), format!("webrtc: cannot listen at {address}: {error}"))
-        })?;
-    }
     let environment = std::env::var("CANDIDATE").unwrap_or_default();
     let told = webrtc.candidates.iter().chain(environment.split([',', ' ']));
     let mut published = Published::of(told.filter(|text| !text.trim().is_empty()));
@@ -250,6 +388,21 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
         sessions_max: webrtc.sessions_max as usize,
         certificate: certificate.ok_or_else(|| invalid("no certificate for DTLS can be made".to_owned()))?,
     })
+}
+
+/// Whether the ports of all shards are free.
+fn check_webrtc_ports(config: &Config, shards: usize) -> io::Result<()> {
+    let webrtc = &config.webrtc;
+    if !webrtc.enable {
+        return Ok(());
+    }
+    for port in (0..shards).filter_map(|shard| u16::try_from(usize::from(webrtc.port) + shard).ok()) {
+        std::net::UdpSocket::bind((webrtc.listen_ip, port)).map_err(|error| {
+            let address = SocketAddr::from((webrtc.listen_ip, port));
+            io::Error::new(error.kind(), format!("webrtc: cannot listen at {address}: {error}"))
+        })?;
+    }
+    Ok(())
 }
 
 /// The addresses of this machine that a socket at `listen_ip` can be reached at.
@@ -312,16 +465,6 @@ fn media_time(duration: Duration) -> Timestamp {
     Timestamp::from_micros(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4))
 }
 
-fn bind_error(door: Door, error: &io::Error) -> io::Error {
-    let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process listens there",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("{}: cannot listen at {}: {error}{hint}", door.name, door.address))
-}
-
 /// The pages and the control plane, on the shard of `context`.
 fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
     let context = Weak::clone(context);
@@ -346,29 +489,102 @@ fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
 struct Node {
     context: Rc<Context>,
     plan: Plan,
-    listeners: RefCell<Vec<glommio::Task<()>>>,
+    /// What it follows now.
+    live: RefCell<Arc<Live>>,
+    open: RefCell<Vec<Open>>,
     ticks: Cell<u32>,
     cpu: usize,
 }
 
+/// A door of this shard that is open. Dropping the task closes it.
+struct Open {
+    door: Door,
+    listener: Rc<Listener>,
+    _task: glommio::Task<()>,
+}
+
 impl Node {
     fn new(plan: &Plan, shard: &Rc<Shard<Parcel>>) -> Rc<Self> {
+        let live = plan.live.load_full();
         let context = Rc::new_cyclic(|context| Context {
             shard: Rc::clone(shard),
-            options: Arc::clone(&plan.sessions),
+            options: Latest::new(live.sessions.clone()),
             connections: Rc::default(),
             roster: Rc::default(),
             inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
-            tls: plan.tls.clone(),
-            gate: plan.permission.gate(),
+            tls: Latest::new(live.tls.clone()),
+            gate: backend::behind(plan.permission.gate(), plan.hooks.clone()),
             policy: plan.permission.policy(),
+            has_webrtc: live.webrtc.is_some(),
             webrtc: OnceCell::new(),
+            is_draining: Cell::default(),
             pages: pages(plan, context),
             refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
-        Rc::new(Self { context, plan: plan.clone(), listeners: RefCell::default(), ticks: Cell::new(0), cpu })
+        let (open, ticks) = (RefCell::default(), Cell::new(0));
+        Rc::new(Self { context, plan: plan.clone(), live: RefCell::new(live), open, ticks, cpu })
+    }
+
+    /// Opens and closes doors as `live` has them.
+    fn keep_doors(&self, live: &Live) {
+        let mut open = self.open.borrow_mut();
+        open.retain(|open| live.entrances.iter().any(|entrance| entrance.door == open.door));
+        for entrance in &live.entrances {
+            let Some(socket) = entrance.take(self.context.shard.id()) else { continue };
+            let (context, door) = (Rc::clone(&self.context), entrance.door);
+            let listener = Rc::new(Listener::over(socket));
+            let accepting = Rc::clone(&listener);
+            let task = glommio::spawn_local(async move {
+                accepting.run(|socket| context.welcome(socket, door.service)).await;
+            });
+            open.push(Open { door, listener, _task: task });
+        }
+        for open in open.iter() {
+            if let Err(error) = open.listener.retune(live.sockets) {
+                tracing::warn!("{}: {error}", open.door.name);
+            }
+        }
+    }
+
+    /// Follows what may have changed since the last tick.
+    fn follow(&self) {
+        let latest = self.plan.live.load_full();
+        if Arc::ptr_eq(&latest, &self.live.borrow()) {
+            return;
+        }
+        self.context.options.set(latest.sessions.clone());
+        self.context.tls.set(latest.tls.clone());
+        self.context.shard.retune(&latest.shards);
+        if let (Some(webrtc), Some(options)) = (self.context.webrtc.get(), &latest.webrtc) {
+            webrtc.retune(options.clone());
+        }
+        self.keep_doors(&latest);
+        latest.note_followed();
+        *self.live.borrow_mut() = latest;
+    }
+
+    /// Starts WebRTC, if it is to run and does not yet.
+    fn start_webrtc(&self) -> Result<(), String> {
+        let live = self.live.borrow();
+        let Some(options) = live.webrtc.as_ref().filter(|_| self.context.webrtc.get().is_none()) else {
+            return Ok(());
+        };
+        let index = self.context.shard.id().index();
+        match WebRtc::start(options.clone(), index) {
+            Ok(webrtc) => {
+                // The first and only time.
+                let _ = self.context.webrtc.set(webrtc);
+                Ok(())
+            }
+            // The process that is taken over from has it until it ends.
+            Err(error) if self.plan.waits_for_ports && error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            Err(error) => {
+                let port = usize::from(options.address.port()) + index;
+                Err(format!("webrtc: cannot listen at {} port {port}: {error}", options.address.ip()))
+            }
+        }
     }
 
     fn permission(&self) -> board::Permission {
@@ -410,24 +626,8 @@ impl shards::Service for Node {
     type Arrival = Parcel;
 
     fn start(self: &Rc<Self>) -> Result<(), String> {
-        if let Some(options) = &self.plan.webrtc {
-            let index = self.context.shard.id().index();
-            let webrtc = WebRtc::start(WebRtcOptions::clone(options), index).map_err(|error| {
-                let port = usize::from(options.address.port()) + index;
-                format!("webrtc: cannot listen at {} port {port}: {error}", options.address.ip())
-            })?;
-            // The first and only time.
-            let _ = self.context.webrtc.set(webrtc);
-        }
-        for door in self.plan.doors.iter().copied() {
-            let listener = Listener::bind(door.address, self.plan.sockets)
-                .map_err(|error| bind_error(door, &error).to_string())?;
-            let context = Rc::clone(&self.context);
-            // Kept, not detached: dropping the task closes the listening socket.
-            self.listeners.borrow_mut().push(glommio::spawn_local(async move {
-                listener.run(|socket| context.welcome(socket, door.service)).await;
-            }));
-        }
+        self.start_webrtc()?;
+        self.keep_doors(&self.live.borrow());
         Ok(())
     }
 
@@ -436,8 +636,20 @@ impl shards::Service for Node {
     }
 
     fn tick(self: &Rc<Self>, now: Instant) {
+        if self.plan.is_draining.load(Ordering::Acquire) {
+            self.context.is_draining.set(true);
+            self.open.borrow_mut().clear();
+        } else {
+            self.follow();
+        }
         self.context.connections.tick(now);
         self.context.roster.tick(now);
+        if let Some(sessions) = self.plan.sessions.get(self.context.shard.id().index()) {
+            sessions.store(self.context.roster.len(), Ordering::Relaxed);
+        }
+        if let Err(error) = self.start_webrtc() {
+            tracing::error!("{error}");
+        }
         if let Some(webrtc) = self.context.webrtc.get() {
             webrtc.tick(now);
         }
@@ -448,7 +660,7 @@ impl shards::Service for Node {
     }
 
     fn begin_shutdown(self: &Rc<Self>) {
-        self.listeners.borrow_mut().clear();
+        self.open.borrow_mut().clear();
         self.context.connections.close_all();
     }
 

@@ -28,7 +28,7 @@ pub fn of(config: &Config, origins: &Origins, reloadable: impl Fn(&str) -> bool)
     let defaults = Config::default().entries();
     let entries = config.entries().into_iter().zip(defaults);
     let setting = |(entry, default): (config::Entry, config::Entry)| {
-        let secret = is_secret(&entry.key);
+        let secret = is_secret(&entry.key) || is_hidden(&entry.value);
         let shown = |value: serde_yaml::Value| {
             let value = serde_json::to_value(value).unwrap_or_default();
             match value {
@@ -61,6 +61,15 @@ fn without_credentials(value: Value) -> Value {
         Value::Array(list) => list.into_iter().map(without_credentials).collect(),
         Value::String(text) => text.split_whitespace().next().unwrap_or_default().into(),
         value => value,
+    }
+}
+
+/// Whether the configuration itself shows none of it.
+fn is_hidden(value: &serde_yaml::Value) -> bool {
+    match value {
+        serde_yaml::Value::String(text) => text.starts_with("(hidden "),
+        serde_yaml::Value::Sequence(list) => list.iter().any(is_hidden),
+        _ => false,
     }
 }
 
@@ -99,6 +108,8 @@ mod tests {
         let servers = all.iter().find(|setting| setting.key == "webrtc.ice_servers").expect("a key");
         assert_eq!(servers.value, serde_json::json!(["turn:relay.example:3478"]));
         assert!(!format!("{all:?}").contains("s3cr3t"));
+        let all = settings(&["auth.sign_keys=[a-secret-of-thirty-two-characters!]"]);
+        assert!(!format!("{all:?}").contains("thirty"), "neither as a value nor as its origin");
         for (key, secret) in
             [("auth.secret", true), ("api.password", true), ("tls.key", false), ("rtmp.port", false)]
         {

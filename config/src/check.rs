@@ -19,6 +19,7 @@ pub(crate) fn check(config: &Config, origins: &Origins, errors: &mut Errors) {
     webrtc(config, &mut checker);
     tls(config, &mut checker);
     delivery(config, &mut checker);
+    hooks(config, &mut checker);
     log(config, &mut checker);
     demo(config, &mut checker);
 }
@@ -155,15 +156,56 @@ fn delivery(config: &Config, checker: &mut Checker<'_>) {
     checker.ordered(coalesce, ("delivery.stall_timeout", delivery.stall_timeout), why);
 }
 
+fn hooks(config: &Config, checker: &mut Checker<'_>) {
+    let hooks = &config.hooks;
+    let lists = [
+        ("hooks.on_connect", &hooks.on_connect),
+        ("hooks.on_close", &hooks.on_close),
+        ("hooks.on_publish", &hooks.on_publish),
+        ("hooks.on_unpublish", &hooks.on_unpublish),
+        ("hooks.on_play", &hooks.on_play),
+        ("hooks.on_stop", &hooks.on_stop),
+    ];
+    for (key, urls) in lists {
+        if let Some(wrong) = urls.iter().find(|url| !is_http(url)) {
+            let rule = format!(
+                "{} is no address: give http://HOST[:PORT]/PATH or https://…",
+                crate::node::quoted(wrong)
+            );
+            checker.blame(&[(key, urls.to_string())], &rule);
+        }
+    }
+    if let Some(why) = unreadable(&hooks.ca) {
+        checker
+            .blame(&[("hooks.ca", format!("{:?}", hooks.ca))], &format!("this file cannot be read: {why}"));
+    }
+}
+
+/// Whether a text is an address of HTTP or HTTPS, as far as that can be told without asking anybody.
+fn is_http(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    !host.is_empty() && is_port && url.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn log(config: &Config, checker: &mut Checker<'_>) {
     let log = &config.log;
-    if log.rotate != Rotate::Never && log.file.as_os_str().is_empty() {
+    if log.rotate != Rotate::Never
+        && [&log.file, &log.sessions].iter().all(|file| file.as_os_str().is_empty())
+    {
         let sides = [("log.rotate", log.rotate.to_string()), ("log.file", "\"\"".to_owned())];
         checker.blame(&sides, "only a file can be rotated: give log.file or leave log.rotate at never");
     }
-    if !log.file.as_os_str().is_empty() && (log.file.file_name().is_none() || log.file.is_dir()) {
-        let sides = [("log.file", format!("{:?}", log.file))];
-        checker.blame(&sides, "it must name a file, not a directory");
+    for (key, file) in [("log.file", &log.file), ("log.sessions", &log.sessions)] {
+        if !file.as_os_str().is_empty() && (file.file_name().is_none() || file.is_dir()) {
+            checker.blame(&[(key, format!("{file:?}"))], "it must name a file, not a directory");
+        }
     }
 }
 

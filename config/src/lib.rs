@@ -14,6 +14,7 @@ mod load;
 mod locate;
 mod node;
 mod origin;
+mod reload;
 mod schema;
 mod secret;
 mod section;
@@ -27,10 +28,11 @@ pub use entries::Entry;
 pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
+pub use reload::{Change, is_reloadable};
 pub use schema::{
-    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Jwt, Limits, Listen, Log, LogFormat, LogLevel,
-    Metrics, Need, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode, TranscodeAudio,
-    Webrtc,
+    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Hooks, Jwt, Limits, Listen, Log, LogFormat,
+    LogLevel, Metrics, Need, OnError, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode,
+    TranscodeAudio, Webrtc,
 };
 pub use secret::{Secret, Secrets};
 pub use shards::{SHARDS_MAX, Shards};

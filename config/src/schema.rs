@@ -69,6 +69,8 @@ section! {
         pub auth: Auth = Auth::default();
         /// From where one may publish and play.
         pub security: Security = Security::default();
+        /// Calls to the operator's backend.
+        pub hooks: Hooks = Hooks::default();
         /// What is logged, how and where.
         pub log: Log = Log::default();
         /// What a peer may cost.
@@ -368,6 +370,48 @@ section! {
 }
 
 words! {
+    /// What a decision is when the backend does not answer.
+    pub enum OnError {
+        /// Everybody may.
+        Allow = "allow",
+        /// Nobody may.
+        Deny = "deny",
+    }
+}
+
+section! {
+    /// Calls to the operator's backend over HTTP, with the bodies of SRS.
+    pub struct Hooks {
+        /// Asked when an RTMP client connects.
+        pub on_connect: Texts = Texts::default();
+        /// Told when an RTMP client is gone.
+        pub on_close: Texts = Texts::default();
+        /// Asked when somebody wants to publish.
+        pub on_publish: Texts = Texts::default();
+        /// Told when a publisher stopped.
+        pub on_unpublish: Texts = Texts::default();
+        /// Asked when somebody wants to play.
+        pub on_play: Texts = Texts::default();
+        /// Told when a player stopped.
+        pub on_stop: Texts = Texts::default();
+        /// The longest that one call may take.
+        pub timeout: Millis = secs(5), ms(100)..=secs(120);
+        /// What a question that is not answered means.
+        pub on_error: OnError = OnError::Deny;
+        /// How often news that did not arrive are told again.
+        pub retries: u32 = 5, 0..=100;
+        /// Before the first time; each further pause is twice as long.
+        pub retry_pause: Millis = ms(500), ms(10)..=secs(30);
+        /// News that wait to be told.
+        pub waiting_max: u32 = 10_000, 1..=1_000_000;
+        /// Calls at a time.
+        pub concurrency: u32 = 256, 1..=4_096;
+        /// PEM file with the authorities that HTTPS trusts; empty: those of browsers.
+        pub ca: PathBuf = PathBuf::new();
+    }
+}
+
+words! {
     /// The least important line that is written.
     pub enum LogLevel {
         /// None at all.
@@ -416,6 +460,8 @@ section! {
         pub format: LogFormat = LogFormat::Text;
         /// Where lines go; empty: to the console.
         pub file: PathBuf = PathBuf::new();
+        /// Where one line for each session goes when it ends; empty: there is none.
+        pub sessions: PathBuf = PathBuf::new();
         /// When a new file begins.
         pub rotate: Rotate = Rotate::Never;
         /// How many files stay when rotating.
@@ -456,6 +502,8 @@ section! {
     pub struct Shutdown {
         /// From SIGTERM to the end of the process.
         pub deadline: Millis = secs(5), ms(100)..=secs(600);
+        /// From SIGQUIT to SIGTERM's procedure, unless all are gone before.
+        pub drain: Millis = secs(300), ms(0)..=secs(86_400);
     }
 }
 

@@ -35,6 +35,12 @@ impl Pace {
         Self { max, busy: 0.0, window: Duration::ZERO }
     }
 
+    /// From now on the window has another bound.
+    pub fn set_max(&mut self, max: Duration) {
+        self.max = max;
+        self.window = self.window.min(max);
+    }
+
     /// A tick passed, `busy` of `elapsed` in tasks.
     pub fn observe(&mut self, busy: Duration, elapsed: Duration) {
         if elapsed.is_zero() {

@@ -20,7 +20,7 @@ pub type Make = fn(StreamKey, StreamOptions, Instant) -> Rc<Stream>;
 
 /// See the module.
 pub struct Registry {
-    options: StreamOptions,
+    options: Cell<StreamOptions>,
     streams: RefCell<HashMap<StreamKey, Rc<Stream>, foldhash::fast::RandomState>>,
     /// Of streams that are no more.
     past: Cell<Totals>,
@@ -31,7 +31,12 @@ pub struct Registry {
 impl Registry {
     /// No streams yet.
     pub fn new(options: StreamOptions) -> Self {
-        Self { options, streams: RefCell::default(), past: Cell::default(), past_received: Cell::default() }
+        Self {
+            options: Cell::new(options),
+            streams: RefCell::default(),
+            past: Cell::default(),
+            past_received: Cell::default(),
+        }
     }
 
     /// The stream of `key`, if there is one.
@@ -45,7 +50,7 @@ impl Registry {
         if let Some(stream) = streams.get(key) {
             return (Rc::clone(stream), false);
         }
-        let stream = make(key.clone(), self.options, now);
+        let stream = make(key.clone(), self.options.get(), now);
         streams.insert(key.clone(), Rc::clone(&stream));
         (stream, true)
     }
@@ -68,6 +73,12 @@ impl Registry {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.streams.borrow().is_empty()
+    }
+
+    /// Streams behave so from now on; those that are here keep what they cannot change on their way.
+    pub fn retune(&self, options: StreamOptions) {
+        self.options.set(options);
+        self.streams.borrow().values().for_each(|stream| stream.retune(options));
     }
 
     /// From now on frames of all streams gather so long before they are sent.

@@ -84,11 +84,11 @@ pub struct Shard<A: Send + 'static> {
     mirrors: Mirrors<A>,
     spread: Arc<Spread>,
     /// Above this share of the shard's time a stream is hot; `None`: never.
-    mirror_share: Option<f32>,
+    mirror_share: Cell<Option<f32>>,
     /// For what must not wait behind sessions: arrivals from other shards, and the pumps.
     prompt: TaskQueueHandle,
     longest_walk: Rc<Cell<Duration>>,
-    pace: Option<Cell<Pace>>,
+    pace: Cell<Option<Pace>>,
     busy: Cell<Busy>,
 }
 
@@ -120,11 +120,11 @@ impl<A: Send + 'static> Shard<A> {
             registry: Registry::new(options.streams),
             mirrors: Mirrors::new(id, Rc::clone(&outbox)),
             spread,
-            mirror_share: options.mirror_share.filter(|_| placement.shards() > 1),
+            mirror_share: Cell::new(options.mirror_share.filter(|_| placement.shards() > 1)),
             outbox,
             prompt,
             longest_walk: Rc::default(),
-            pace: options.coalesce_max.map(|max| Cell::new(Pace::new(max))),
+            pace: Cell::new(options.coalesce_max.map(Pace::new)),
             busy: Cell::new(Busy { at: Instant::now(), share: 0.0 }),
         })
     }
@@ -161,7 +161,20 @@ impl<A: Send + 'static> Shard<A> {
 
     /// How long frames gather now, where that follows the shard's load.
     pub fn window(&self) -> Option<Duration> {
-        self.pace.as_ref().map(|pace| pace.get().window())
+        self.pace.get().map(|pace| pace.window())
+    }
+
+    /// Follows other options from now on: all but the CPUs. Nobody who publishes or plays is disturbed.
+    pub fn retune(&self, options: &Options) {
+        self.registry.retune(options.streams);
+        let pace = options.coalesce_max.map(|max| {
+            let mut pace = self.pace.get().unwrap_or(Pace::new(max));
+            pace.set_max(max);
+            pace
+        });
+        self.pace.set(pace);
+        self.registry.set_coalesce(pace.map_or(options.streams.coalesce, |pace| pace.window()));
+        self.mirror_share.set(options.mirror_share.filter(|_| self.placement.shards() > 1));
     }
 
     /// Looks how busy the executor was since the last tick, and lets frames gather accordingly. Gives how long that was.
@@ -172,11 +185,10 @@ impl<A: Send + 'static> Shard<A> {
         let worked = glommio::executor().executor_stats().executor_runtime();
         let newest = (worked.as_secs_f32() / elapsed.as_secs_f32().max(1e-3)).min(1.0);
         self.busy.set(Busy { at: now, share: before.share + (newest - before.share) * BUSY_NEWEST });
-        if let Some(cell) = &self.pace {
-            let mut pace = cell.get();
+        if let Some(mut pace) = self.pace.get() {
             let window = pace.window();
             pace.observe(worked, elapsed);
-            cell.set(pace);
+            self.pace.set(Some(pace));
             if pace.window() != window {
                 self.registry.set_coalesce(pace.window());
             }
@@ -268,7 +280,7 @@ impl<A: Send + 'static> Shard<A> {
                 self.mirrors.request_key(stream.key(), self.placement.owner(stream.key()));
             }
         });
-        if let Some(limit) = self.mirror_share {
+        if let Some(limit) = self.mirror_share.get() {
             self.registry.for_each(|stream| self.feel_heat(stream, limit, elapsed));
             self.spread.count(self.id, |key| self.registry.find(key).map_or(0, |stream| stream.viewers()));
         }

@@ -3,7 +3,8 @@
 //! Once a credential is configured, whoever shows it: user name and password (RFC 7617, as SRS has it), or a token as
 //! Bearer or as the parameter `token`. Without one, whoever sits at this machine, which a request that came through a proxy
 //! does not prove. Media, signalling and the player's pages are not covered, nor is the version, which SRS's clients
-//! ask for first, nor whether the server is alive.
+//! ask for first, nor whether the server is alive. The console's documents hold nothing secret and ask for the credential
+//! themselves, so that they are for everybody once there is one.
 
 use std::net::IpAddr;
 
@@ -107,10 +108,10 @@ impl Guard {
     /// # Errors
     /// Why not.
     pub fn check(&self, knock: &Knock<'_>) -> Result<(), Turned> {
-        match () {
-            () if !covers(knock.path) => Ok(()),
-            () if self.is_local() => local(knock),
-            () => self.credential(knock),
+        match (Place::of(knock.path), self.is_local()) {
+            (Place::Free, _) | (Place::Document, false) => Ok(()),
+            (Place::Api | Place::Document, true) => local(knock),
+            (Place::Api, false) => self.credential(knock),
         }
     }
 
@@ -157,17 +158,30 @@ fn is_here(origin: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// Whether a path is the API's, the console's or the figures'.
-fn covers(path: &str) -> bool {
-    // Twice the slash, or a dot, must not be another path here than where it is answered.
-    let levels: Vec<&str> = path.split('/').filter(|level| !level.is_empty() && *level != ".").collect();
-    match levels[..] {
-        [] => true,
-        ["api", "v1", "versions"] => false,
-        ["api" | "console" | "metrics", ..] => true,
-        // The players' pages, and what is no page: scripts, styles, pictures.
-        ["player" | "players", ..] => false,
-        [.., last] => last.ends_with(".html"),
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// What tells or changes something.
+    Api,
+    /// A document of the console.
+    Document,
+    /// For everybody.
+    Free,
+}
+
+impl Place {
+    fn of(path: &str) -> Self {
+        // Twice the slash, or a dot, must not be another path here than where it is answered.
+        let levels: Vec<&str> = path.split('/').filter(|level| !level.is_empty() && *level != ".").collect();
+        match levels[..] {
+            ["api", "v1", "versions"] => Self::Free,
+            ["api" | "metrics", ..] => Self::Api,
+            [] | ["console" | "watch", ..] | ["studio" | "server"] => Self::Document,
+            // The players' pages, and what is no page: scripts, styles, pictures.
+            ["player" | "players", ..] => Self::Free,
+            [.., last] if last.ends_with(".html") && last != "player.html" => Self::Document,
+            _ => Self::Free,
+        }
     }
 }
 
@@ -261,12 +275,31 @@ mod tests {
     fn an_empty_password_opens_nothing_by_itself() {
         let guard = Guard::new(GuardOptions { token: "a-long-token".to_owned(), ..GuardOptions::default() });
         let authorization = basic(":");
-        let knock = Knock { path: "/", authorization: Some(&authorization), ip: HERE, ..Knock::default() };
+        let knock =
+            Knock { path: "/api/", authorization: Some(&authorization), ip: HERE, ..Knock::default() };
         assert_eq!(guard.check(&knock), Err(Turned::Unauthorized));
         assert_eq!(
             guard.check(&Knock { authorization: None, token: Some(""), ..knock }),
             Err(Turned::Unauthorized)
         );
+    }
+
+    #[test]
+    fn documents_are_for_everybody_once_there_is_a_credential() {
+        for path in [
+            "/",
+            "//",
+            "/index.html",
+            "/console/",
+            "/studio",
+            "/server",
+            "/watch/live/cam",
+            "/console/en_index.html",
+        ] {
+            let knock = Knock { path, ip: ELSEWHERE, ..Knock::default() };
+            assert_eq!(Guard::default().check(&knock), Err(Turned::NotLocal), "{path}");
+            assert_eq!(closed().check(&knock), Ok(()), "{path}");
+        }
     }
 
     #[test]
@@ -287,9 +320,6 @@ mod tests {
             assert_eq!(closed().check(&Knock { path, ip: ELSEWHERE, ..Knock::default() }), Ok(()), "{path}");
         }
         for path in [
-            "/",
-            "//",
-            "/index.html",
             "/api",
             "/api/",
             "/api/v1",
@@ -297,8 +327,6 @@ mod tests {
             "/./api/v1/clients/",
             "/api/v1/versions/x",
             "/metrics",
-            "/console/",
-            "/console/en_index.html",
             "/api/v2/config",
         ] {
             let knock = Knock { path, ip: ELSEWHERE, ..Knock::default() };

@@ -29,7 +29,7 @@ pub(super) fn text(api: &Api) -> String {
     srs(&mut text, api, &pages, streams.len());
     process(&mut text, api);
     shards(&mut text, &pages);
-    if api.shared.metrics_of_streams {
+    if api.shared.metrics.load().streams {
         let some = streams.get(..STREAMS_MAX).unwrap_or(&streams);
         each_stream(&mut text, some);
     }

@@ -30,6 +30,7 @@ use crate::{
     clients::inquiry::{Busy, Gathered, Question},
     demo::control::Control,
     identity::Identity,
+    orders::Orders,
     protocols::http::{Method, Request, Response, Status},
     settings::Setting,
     web,
@@ -72,6 +73,15 @@ pub struct Abilities {
     pub ingest: bool,
 }
 
+/// Which figures there are for Prometheus.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsOptions {
+    /// Any at all.
+    pub enable: bool,
+    /// Those of each stream, too.
+    pub streams: bool,
+}
+
 /// What the control planes of all shards share.
 pub struct Shared {
     /// What each shard has hung up.
@@ -80,22 +90,22 @@ pub struct Shared {
     pub watch: Arc<Watch>,
     /// Who this process is.
     pub identity: Identity,
-    /// Where the services are.
-    pub ports: Ports,
+    /// Where the services are; they may move.
+    pub ports: ArcSwap<Ports>,
     /// What the server can do.
     pub abilities: Abilities,
     /// The configuration as it is shown.
     pub settings: ArcSwap<Vec<Setting>>,
     /// The demo's switch.
     pub demo: Arc<Control>,
-    /// Whether there are figures for Prometheus.
-    pub has_metrics: bool,
-    /// Whether each stream has its own.
-    pub metrics_of_streams: bool,
+    /// Which figures there are for Prometheus.
+    pub metrics: ArcSwap<MetricsOptions>,
     /// When this program was made; empty when that cannot be told.
     pub built: String,
     /// When it began.
     pub start: Instant,
+    /// Who is told what operators wish.
+    pub orders: Orders,
 }
 
 /// A future of this shard.
@@ -204,7 +214,7 @@ impl Api {
     }
 
     fn metrics(&self, visit: &Visit) -> Response {
-        if !self.shared.has_metrics {
+        if !self.shared.metrics.load().enable {
             return v1::no_metrics(visit);
         }
         let response = Response::new(Status::OK).body(metrics::CONTENT_TYPE, metrics::text(self));
@@ -233,7 +243,8 @@ impl Api {
 
     /// Where the control plane listens, or else the pages; zero: nowhere of its own.
     fn control_port(&self) -> u16 {
-        self.shared.ports.api.or(self.shared.ports.http).unwrap_or_default()
+        let ports = self.shared.ports.load();
+        ports.api.or(ports.http).unwrap_or_default()
     }
 }
 

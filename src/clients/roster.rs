@@ -22,6 +22,8 @@ use crate::conn_id::ConnId;
 /// How often a client is looked at in the time from one sample to the next: who is a moment early is not asked again a whole
 /// step later.
 const VISITS: f64 = 4.0;
+/// The target of the lines about sessions that ended, one each: where they go is up to the log.
+pub const SESSIONS: &str = "sessions";
 
 /// What one client has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +92,14 @@ pub struct Enrolled {
     roster: Rc<Roster>,
     slot: usize,
     card: Arc<Card>,
+    end: Option<End>,
+}
+
+/// Why a client left, and how often it was overtaken.
+#[derive(Clone, Debug, Default)]
+struct End {
+    why: String,
+    skips: u64,
 }
 
 impl Roster {
@@ -101,7 +111,7 @@ impl Roster {
         let slot = self.records.borrow_mut().insert(record);
         self.count(card.kind.role(), 1);
         self.enrolled.set(self.enrolled.get() + 1);
-        Enrolled { roster: Rc::clone(self), slot, card }
+        Enrolled { roster: Rc::clone(self), slot, card, end: None }
     }
 
     /// How many there are.
@@ -179,12 +189,37 @@ impl Enrolled {
     pub fn card(&self) -> &Arc<Card> {
         &self.card
     }
+
+    /// The client leaves, for this reason, after it was overtaken so often.
+    pub fn leave(mut self, why: &str, skips: u64) {
+        self.note_end(why, skips);
+    }
+
+    /// It is about to leave.
+    pub fn note_end(&mut self, why: &str, skips: u64) {
+        self.end = Some(End { why: why.to_owned(), skips });
+    }
+
+    /// The line about it in the log of sessions.
+    fn tell(&self, reading: Reading) {
+        // Only a panic leaves no reason.
+        let End { why, skips } =
+            self.end.clone().unwrap_or_else(|| End { why: "it was cut off".to_owned(), skips: 0 });
+        let Card { id, peer, ip, kind, key, said, began, .. } = &*self.card;
+        // Without its parameters, where secrets are.
+        let page = said.page_url.split(['?', '#']).next().unwrap_or_default();
+        tracing::info!(target: SESSIONS, conn = %id, stream = %key, role = kind.role().name(),
+            protocol = kind.protocol(), %ip, %peer, agent = said.user_agent, page,
+            seconds = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3, bytes_in = reading.bytes_in,
+            bytes_out = reading.bytes_out, skips, "ended: {why}");
+    }
 }
 
 impl Drop for Enrolled {
     fn drop(&mut self) {
-        self.roster.records.borrow_mut().try_remove(self.slot);
+        let record = self.roster.records.borrow_mut().try_remove(self.slot);
         self.roster.count(self.card.kind.role(), -1);
+        self.tell(record.map(|record| record.meter.read()).unwrap_or_default());
     }
 }
 

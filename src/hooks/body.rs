@@ -4,6 +4,8 @@
 
 use serde_json::{Value, json};
 
+use crate::identity::Identity;
+
 /// What a client is about to do, or has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -41,15 +43,6 @@ impl Action {
     pub(super) const fn index(self) -> usize {
         self as usize
     }
-}
-
-/// This server and this process, as every body and every answer of the API names them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The same after a restart of the process only where it is configured.
-    pub server_id: String,
-    /// New in each process.
-    pub service_id: String,
 }
 
 /// Whom a hook is about. What a protocol does not have is empty.
@@ -142,7 +135,7 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { server_id: "vid-0000000".into(), service_id: "abcdefgh".into() }
+        Identity::new("vid-0000000")
     }
 
     /// The keys of a body, in the order in which they stand.

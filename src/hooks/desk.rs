@@ -18,11 +18,10 @@ use std::{
 
 use super::{
     Action, Settings, Shared,
-    answer::Promise,
     call::{Failure, shown},
     outbox::{Lane, Outbox, Outcome},
 };
-use crate::net::seldom::Seldom;
+use crate::{net::seldom::Seldom, promise::Promise};
 
 /// How long a thread stays without work.
 const IDLE: Duration = Duration::from_secs(10);
@@ -32,6 +31,9 @@ const NAP: Duration = Duration::from_secs(60);
 
 /// A worker's stack in bytes: a TLS handshake in a debug build takes a third of it.
 const STACK: usize = 1 << 20;
+
+/// How much workers step back before shards, as `nice` counts.
+const NICE: i32 = 10;
 
 /// What comes in.
 pub(super) enum Letter {
@@ -288,6 +290,8 @@ impl Desk {
 
 /// A worker's life.
 fn work_off(worker: u32, tasks: &Receiver<Task>, door: &SyncSender<Letter>) {
+    // Of this thread alone (Linux): answers that come for a crowd at once must not keep a shard from its core.
+    let _ = rustix::process::setpriority_process(None, NICE);
     while let Ok((work, settings)) = tasks.recv() {
         let report = run(work, &settings);
         if door.send(Letter::Done { worker, report }).is_err() {

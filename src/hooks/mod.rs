@@ -3,7 +3,6 @@
 //! Shards hand a letter over and go on; a side thread ([`desk`]) hands it to threads that may block. Whoever waits for a
 //! decision waits alone. Invariant: nothing here waits on a shard's thread, and everything that waits is bounded.
 
-mod answer;
 mod body;
 mod call;
 mod desk;
@@ -26,13 +25,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use answer::Answer;
-pub use body::{Action, Identity, Who};
+pub use body::{Action, Who};
 pub use call::DOCUMENT_BYTES_MAX;
 use call::{Client, Failure};
 use desk::{Decision, Desk, Letter};
 use outbox::Lane;
 pub use outbox::Patience;
+
+use crate::{
+    identity::Identity,
+    promise::{self, Answer},
+};
 
 /// Letters that the desk has not opened yet: it opens them at once, so only a burst can fill this.
 const INBOX: usize = 4_096;
@@ -221,6 +224,11 @@ impl Hooks {
         !self.shared.settings.load().options.urls(action).is_empty()
     }
 
+    /// Whether anybody is called at all.
+    pub fn is_calling(&self) -> bool {
+        Action::ALL.iter().any(|action| self.wants(*action))
+    }
+
     /// Asks whether `who` may do what it wants. All URLs must say yes.
     ///
     /// # Errors
@@ -243,7 +251,7 @@ impl Hooks {
     }
 
     fn ask(&self, action: Action, who: &Who) -> Answer<Result<(), Failure>> {
-        let (promise, answer) = answer::promise();
+        let (promise, answer) = promise::promise();
         let decision = Decision {
             action,
             client: Arc::from(who.client_id.as_str()),
@@ -277,7 +285,7 @@ impl Hooks {
     /// Fetches a document of at most [`DOCUMENT_BYTES_MAX`] by HTTP or HTTPS, within the time-out of a call. The answer is
     /// awaited on a shard, or waited for on a thread that may block.
     pub fn fetch(&self, url: &str) -> Answer<Result<Vec<u8>, String>> {
-        let (promise, answer) = answer::promise();
+        let (promise, answer) = promise::promise();
         if self.inbox.try_send(Letter::Fetch { url: url.to_owned(), promise }).is_err() {
             self.shared.overflow();
         }

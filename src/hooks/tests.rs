@@ -78,7 +78,7 @@ fn who(client: &str) -> Who {
 }
 
 fn begin(options: Options) -> (Hooks, Keeper) {
-    start(Identity::default(), options).unwrap()
+    start(Identity::new(""), options).unwrap()
 }
 
 fn decide(hooks: &Hooks, action: Action) -> Result<(), Refusal> {

@@ -29,14 +29,14 @@ impl Paper {
 }
 
 fn options(format: Format) -> Options {
-    Options { level: LevelFilter::INFO, directives: None, format, file: None }
+    Options { level: LevelFilter::INFO, directives: None, format, file: None, sessions: None }
 }
 
 /// What `story` writes under these options.
 fn written(options: &Options, story: impl FnOnce()) -> String {
     let paper = Paper::default();
     let sink = paper.clone();
-    let dispatch = dispatch(options.format, filter(options).unwrap(), false, move || sink.clone());
+    let (dispatch, _) = dispatch(options.format, filter(options).unwrap(), false, move || sink.clone());
     tracing::dispatcher::with_default(&dispatch, story);
     paper.text()
 }
@@ -147,11 +147,11 @@ impl Write for Slow {
 fn a_slow_sink_loses_lines_counts_and_tells_them_and_nobody_waits() {
     let (permit, gate) = mpsc::channel();
     let paper = Paper::default();
-    let (mut writer, guard) = spawn(Slow(gate, paper.clone()), Format::Text);
+    let (mut writer, counter, guard) = spawn(Slow(gate, paper.clone()), Format::Text);
     for i in 0..LINES_MAX + 100 {
         writer.write_all(format!("line {i}\n").as_bytes()).unwrap();
     }
-    let lost = guard.lost_lines();
+    let lost = counter.dropped_lines();
     assert!((99..=100).contains(&lost), "one line may be in the sink's hands: {lost} are lost");
     drop(permit);
     drop(guard);
@@ -192,12 +192,29 @@ fn a_file_is_appended_to_and_the_guard_writes_what_waits() {
     let folder = Folder::new("append");
     let file = LogFile { path: folder.0.join("a.log"), rotate: Rotate::Never, keep: 2 };
     for _ in 0..2 {
-        let (mut writer, guard) = spawn(appender(&file).unwrap(), Format::Text);
+        let (mut writer, _, guard) = spawn(appender(&file).unwrap(), Format::Text);
         (0..1_000).for_each(|_| writer.write_all(b"line\n").unwrap());
         drop(guard);
     }
     assert_eq!(fs::read_to_string(&file.path).unwrap().lines().count(), 2_000);
     assert_eq!(folder.files(), ["a.log"]);
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew_when_somebody_asks() {
+    let folder = Folder::new("reopen");
+    let file = LogFile { path: folder.0.join("a.log"), rotate: Rotate::Never, keep: 2 };
+    let (asked, again) = (Arc::<AtomicBool>::default(), file.clone());
+    let make = move || appender(&again).map_err(io::Error::other);
+    let mut sink = Reopening { sink: appender(&file).unwrap(), make, asked: Arc::clone(&asked) };
+    sink.write_all(b"one\n").unwrap();
+    fs::rename(&file.path, folder.0.join("a.log.1")).unwrap();
+    sink.write_all(b"two\n").unwrap();
+    asked.store(true, Ordering::Release);
+    sink.write_all(b"three\n").unwrap();
+    sink.flush().unwrap();
+    assert_eq!(fs::read_to_string(folder.0.join("a.log.1")).unwrap(), "one\ntwo\n");
+    assert_eq!(fs::read_to_string(&file.path).unwrap(), "three\n");
 }
 
 #[test]
@@ -209,7 +226,7 @@ fn a_rotating_file_carries_its_date_and_old_ones_go() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let file = LogFile { path: folder.0.join("a.log"), rotate: Rotate::Daily, keep: 3 };
-    let (mut writer, guard) = spawn(appender(&file).unwrap(), Format::Text);
+    let (mut writer, _, guard) = spawn(appender(&file).unwrap(), Format::Text);
     writer.write_all(b"new\n").unwrap();
     drop(guard);
     let files = folder.files();

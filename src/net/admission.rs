@@ -28,15 +28,14 @@ pub enum Refusal {
     Address(usize),
 }
 
-#[derive(Default)]
 struct Counts {
+    options: AdmissionOptions,
     total: usize,
     by_ip: HashMap<IpAddr, usize>,
 }
 
 /// The door, shared by all shards.
 pub struct Admission {
-    options: AdmissionOptions,
     counts: Mutex<Counts>,
 }
 
@@ -50,7 +49,13 @@ pub struct Ticket {
 impl Admission {
     /// With nobody in.
     pub fn new(options: AdmissionOptions) -> Arc<Self> {
-        Arc::new(Self { options, counts: Mutex::default() })
+        let counts = Counts { options, total: 0, by_ip: HashMap::new() };
+        Arc::new(Self { counts: Mutex::new(counts) })
+    }
+
+    /// Bounds for those who come from now on; nobody who is in has to go.
+    pub fn retune(&self, options: AdmissionOptions) {
+        self.lock().options = options;
     }
 
     /// How many are in.
@@ -73,8 +78,8 @@ impl Admission {
     /// # Errors
     /// The bound that is reached.
     pub fn admit_proxy(self: &Arc<Self>) -> Result<Ticket, Refusal> {
-        let connections_max = self.options.connections_max;
         let mut counts = self.lock();
+        let connections_max = counts.options.connections_max;
         if connections_max > 0 && counts.total >= connections_max {
             return Err(Refusal::Full(connections_max));
         }
@@ -95,8 +100,8 @@ impl Ticket {
     /// # Errors
     /// When that has as many as it may have.
     pub fn belongs_to(&mut self, ip: IpAddr) -> Result<(), Refusal> {
-        let per_ip_max = self.admission.options.per_ip_max;
         let mut counts = self.admission.lock();
+        let per_ip_max = counts.options.per_ip_max;
         let of_ip = counts.by_ip.get(&ip).copied().unwrap_or(0);
         if per_ip_max > 0 && of_ip >= per_ip_max {
             return Err(Refusal::Address(per_ip_max));

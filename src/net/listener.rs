@@ -6,12 +6,12 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{FromRawFd, IntoRawFd, OwnedFd},
+    os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
 use glommio::{net::TcpListener, timer};
-use socket2::{Domain, Protocol, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::{seldom::Seldom, socket::Socket};
 
@@ -39,38 +39,58 @@ pub struct SocketOptions {
 /// One shard's listening socket.
 pub struct Listener {
     listener: TcpListener,
+    /// That of `listener`, which keeps it open.
+    fd: RawFd,
+}
+
+/// Begins to listen at `address`, beside the other shards: connections wait from now on.
+///
+/// # Errors
+/// What the system says.
+pub fn open(address: SocketAddr, options: SocketOptions) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // `::` serves IPv4 as well.
+        socket.set_only_v6(false)?;
+    }
+    tune(&SockRef::from(&socket), options)?;
+    // Inherited by accepted sockets, as what was tuned.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn tune(socket: &SockRef<'_>, options: SocketOptions) -> io::Result<()> {
+    if options.send_buffer > 0 {
+        socket.set_send_buffer_size(options.send_buffer)?;
+    }
+    // Zero is the kernel's own bound.
+    socket.set_tcp_notsent_lowat(u32::try_from(options.unsent_max).unwrap_or(u32::MAX))
 }
 
 impl Listener {
-    /// Listens at `address`, beside the other shards.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn bind(address: SocketAddr, options: SocketOptions) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        if address.is_ipv6() {
-            // `::` serves IPv4 as well.
-            socket.set_only_v6(false)?;
-        }
-        if options.send_buffer > 0 {
-            // Inherited by accepted sockets.
-            socket.set_send_buffer_size(options.send_buffer)?;
-        }
-        if options.unsent_max > 0 {
-            socket.set_tcp_notsent_lowat(u32::try_from(options.unsent_max).unwrap_or(u32::MAX))?;
-        }
-        // Inherited as well, all of these.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&KEEPALIVE)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+    /// Accepts on this executor what comes to a socket that listens.
+    pub fn over(socket: socket2::Socket) -> Self {
         let fd = OwnedFd::from(socket).into_raw_fd();
         // SAFETY: the descriptor is owned, and its ownership passes to the listener.
         #[allow(unsafe_code)]
         let listener = unsafe { TcpListener::from_raw_fd(fd) };
-        Ok(Self { listener })
+        Self { listener, fd }
+    }
+
+    /// Connections that come from now on get these.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn retune(&self, options: SocketOptions) -> io::Result<()> {
+        // SAFETY: the descriptor belongs to `self.listener`, which closes it only when it is dropped, with `self`.
+        #[allow(unsafe_code)]
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        tune(&SockRef::from(&fd), options)
     }
 
     /// Where it listens: the port that the system chose, where none was asked for.

@@ -115,6 +115,10 @@ impl Permission {
         }
         match verdict {
             Verdict::Granted { until } => {
+                if ask.looks {
+                    // It takes no place.
+                    return Ok(Grant::default());
+                }
                 let seat = self.seats.take(ask.action, &ask.key, ask.ip, policy.limits())?;
                 let until = until.map(|until| until.saturating_sub(wall_clock()).min(LEAVE_MAX));
                 let until = until.map(|left| Instant::now() + left);

@@ -11,11 +11,12 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use shards::media::StreamKey;
 
+use super::Ending;
 pub use crate::access::{Action, Denied};
 use crate::conn_id::ConnId;
 
@@ -42,6 +43,10 @@ pub struct Ask {
     pub tc_url: String,
     /// The page that a player stands in, as the client says; often empty.
     pub page_url: String,
+    /// The parameters as SRS spells them for hooks: behind a `?` where the protocol has them in the stream's address.
+    pub param: String,
+    /// Whether it only asks if it might, and takes nothing.
+    pub looks: bool,
 }
 
 impl Ask {
@@ -64,12 +69,25 @@ impl Ask {
             ip: peer.ip(),
             tc_url: String::new(),
             page_url: String::new(),
+            param: String::new(),
+            looks: false,
         }
     }
 
     /// With what the address has behind its `?`, and the token in it or beside it.
     pub fn with(self, token: Option<String>, query: &str) -> Self {
-        Self { token, query: query.to_owned(), ..self }
+        let param = if query.is_empty() { String::new() } else { format!("?{query}") };
+        Self { token, query: query.to_owned(), param, ..self }
+    }
+
+    /// With the parameters as hooks are to see them.
+    pub fn spelling(self, param: String) -> Self {
+        Self { param, ..self }
+    }
+
+    /// It is only a look.
+    pub fn looking(self, looks: bool) -> Self {
+        Self { looks, ..self }
     }
 
     /// On behalf of whom it is asked, and from where.
@@ -98,15 +116,45 @@ impl Grant {
     }
 }
 
+/// Who says hello, before it names a stream. Only RTMP has such a moment.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// The connection.
+    pub conn: ConnId,
+    /// Who it is: the peer, or whom a trusted proxy speaks for.
+    pub ip: IpAddr,
+    /// The app, without its parameters.
+    pub app: String,
+    /// Those, behind a `?`.
+    pub param: String,
+    /// The address that it connects to.
+    pub tc_url: String,
+    /// The page that it stands in.
+    pub page_url: String,
+}
+
 /// What decides.
 pub type Decide = Rc<dyn Fn(Ask) -> Pin<Box<dyn Future<Output = Result<Grant, Denied>>>>>;
+
+/// What decides who may say hello, and is told when it is gone.
+pub type Greet = Rc<dyn Fn(Hello) -> Pin<Box<dyn Future<Output = Result<Ending, Denied>>>>>;
 
 /// The point itself: what decides, and how often it did. One for each shard.
 #[derive(Clone)]
 pub struct Gate {
     decide: Decide,
+    greet: Greet,
     tally: Rc<Tally>,
+    /// When the next one may go on who had to wait.
+    turn: Rc<Cell<Option<Instant>>>,
 }
+
+/// Between two who had to wait for their decisions and go on: what comes for a crowd at once must not hold the shard until
+/// all its sessions have begun.
+const STEP: Duration = Duration::from_millis(1);
+
+/// A decision that took longer than this was waited for.
+const PROMPT: Duration = Duration::from_millis(2);
 
 /// How often it was decided, since the start.
 #[derive(Debug, Default)]
@@ -133,7 +181,13 @@ pub struct Decisions {
 impl Gate {
     /// That decides so.
     pub fn new(decide: Decide) -> Self {
-        Self { decide, tally: Rc::default() }
+        let greet: Greet = Rc::new(|_| Box::pin(std::future::ready(Ok(Ending::default()))));
+        Self { decide, greet, tally: Rc::default(), turn: Rc::default() }
+    }
+
+    /// That also decides who may say hello.
+    pub fn greeting(self, greet: Greet) -> Self {
+        Self { greet, ..self }
     }
 
     /// That lets everybody in.
@@ -146,7 +200,9 @@ impl Gate {
     /// # Errors
     /// Why not, for the peer.
     pub async fn ask(&self, ask: Ask) -> Result<Grant, Denied> {
+        let asked = Instant::now();
         let decision = (self.decide)(ask).await;
+        self.queue(asked).await;
         let count = match &decision {
             Ok(_) => &self.tally.granted,
             Err(Denied::Unauthorized(_)) => &self.tally.unauthorized,
@@ -155,6 +211,30 @@ impl Gate {
         };
         count.update(|count| count + 1);
         decision
+    }
+
+    /// Asks whether one may say hello; gives what is to be told when it is gone.
+    ///
+    /// # Errors
+    /// Why not, for the peer.
+    pub async fn greet(&self, hello: Hello) -> Result<Ending, Denied> {
+        let asked = Instant::now();
+        let decision = (self.greet)(hello).await;
+        self.queue(asked).await;
+        decision
+    }
+
+    /// One who had to wait goes on after those who were told before.
+    async fn queue(&self, asked: Instant) {
+        let now = Instant::now();
+        if now.saturating_duration_since(asked) < PROMPT {
+            return;
+        }
+        let turn = self.turn.get().map_or(now, |turn| turn.max(now));
+        self.turn.set(Some(turn + STEP));
+        if turn > now {
+            glommio::timer::sleep(turn - now).await;
+        }
     }
 
     /// How it was decided.
@@ -171,7 +251,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_shorter_of_two_leaves_counts() {

@@ -18,7 +18,11 @@ use shards::{
     stream::{Evicted, Gauge, Leave, Publisher, Subscriber},
 };
 
-use super::{Arrival, Guest};
+use super::{
+    Arrival, Ending, Guest,
+    access::{Ask, Denied, Gate, Grant, Hello},
+    ending::Watch,
+};
 use crate::{
     clients::{Card, Kind, Meter, Reading, Said},
     conn_id::ConnId,
@@ -52,6 +56,7 @@ pub struct Client(Box<Body>);
 struct Body {
     entry: Connection,
     socket: Rc<Socket>,
+    watch: Watch,
     /// Since when it has had something to do without a pause.
     busy: Cell<Option<Instant>>,
     /// Its last words were all there were.
@@ -83,9 +88,11 @@ pub enum Felt {
 impl Client {
     /// A connection as a session sees it.
     pub fn new(entry: Connection, socket: Socket) -> Self {
+        let socket = Rc::new(socket);
         Self(Box::new(Body {
             entry,
-            socket: Rc::new(socket),
+            watch: Watch::new(&socket),
+            socket,
             busy: Cell::default(),
             is_quiet: Cell::default(),
             heard: Cell::default(),
@@ -135,17 +142,56 @@ impl Client {
             Ok(fd) => fd,
             Err(error) => return Err(Box::new((self, guest, error))),
         };
-        let Body { entry, socket, busy, is_quiet, heard } = *self.0;
+        let Body { entry, socket, watch, busy, is_quiet, heard } = *self.0;
+        let ending = watch.depart();
         match Rc::try_unwrap(socket) {
             Ok(socket) => {
                 let (id, ticket) = entry.depart();
-                Ok(Arrival { id, ticket, socket: socket.depart(fd), from, guest })
+                Ok(Arrival { id, ticket, socket: socket.depart(fd), from, guest, ending })
             }
             Err(socket) => {
                 let error = io::Error::other("the socket is still in use");
-                Err(Box::new((Self(Box::new(Body { entry, socket, busy, is_quiet, heard })), guest, error)))
+                let watch = Watch::new(&socket);
+                let stayed = Self(Box::new(Body { entry, socket, watch, busy, is_quiet, heard }));
+                ending.into_iter().for_each(|ending| stayed.at_end(ending));
+                Err(Box::new((stayed, guest, error)))
             }
         }
+    }
+
+    /// This is to be told when the connection is gone.
+    pub fn at_end(&self, ending: Ending) {
+        self.0.watch.set(ending);
+    }
+
+    /// Asks at the gate for leave. That takes as long as it takes, during which the client may be silent; afterwards it must go
+    /// on `within` so long. Who is to go meanwhile gets none.
+    ///
+    /// # Errors
+    /// Why not, for the client.
+    pub async fn ask(&self, gate: &Gate, ask: Ask, within: Duration) -> Result<Grant, Denied> {
+        self.patiently(gate.ask(ask), within).await
+    }
+
+    /// Says hello at the gate, as patiently.
+    ///
+    /// # Errors
+    /// Why it may not come in, for the client.
+    pub async fn greet(&self, gate: &Gate, hello: Hello, within: Duration) -> Result<(), Denied> {
+        let ending = self.patiently(gate.greet(hello), within).await?;
+        self.at_end(ending);
+        Ok(())
+    }
+
+    async fn patiently<T>(
+        &self,
+        decision: impl Future<Output = Result<T, Denied>>,
+        within: Duration,
+    ) -> Result<T, Denied> {
+        self.0.entry.expect_nothing();
+        let decision = self.0.entry.race(decision).await;
+        self.0.entry.expect_within(within);
+        decision.unwrap_or_else(|closing| Err(Denied::Unavailable(closing.to_string())))
     }
 
     /// Sends all of `bytes`.

@@ -129,7 +129,7 @@ pub async fn serve(
 ) -> Option<(Client, Guest)> {
     loop {
         let request = loop {
-            match parse(&mut input, &context.options.http) {
+            match parse(&mut input, &context.options.get().http) {
                 Ok(Some(request)) => break request,
                 Ok(None) => match client.read(&mut input).await {
                     Ok(_) => {}
@@ -187,13 +187,14 @@ pub async fn serve(
 
 /// Answers, and gives the client back if it may ask for something else.
 async fn say(context: &Rc<Context>, client: Client, response: &Response, reply: Reply) -> Option<Client> {
+    let reply = Reply { keep_alive: reply.keep_alive && !context.is_draining.get(), ..reply };
     let wire = response.write(reply);
     if !reply.keep_alive {
         client.farewell(&wire).await;
         return None;
     }
     client.send(&wire).await.ok()?;
-    client.entry().expect_within(context.options.idle_timeout);
+    client.entry().expect_within(context.options.get().idle_timeout);
     Some(client)
 }
 
@@ -204,7 +205,7 @@ async fn read_body(
     request: &Request,
     input: &mut BytesMut,
 ) -> Result<(Reply, Option<Bytes>), HttpError> {
-    let mut body = request.body(&context.options.http)?;
+    let mut body = request.body(&context.options.get().http)?;
     if request.expects_continue && client.send(CONTINUE).await.is_err() {
         return Ok((request.reply(), None));
     }
@@ -247,7 +248,7 @@ fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker
         return websocket(request).unwrap_or_else(Route::Answer);
     }
     let path = request.target.path();
-    if let Some(door) = Door::at(path).filter(|_| context.webrtc.get().is_some()) {
+    if let Some(door) = Door::at(path).filter(|_| context.has_webrtc) {
         return match request.method {
             Method::Options => Route::Answer(webrtc::options(door, request)),
             _ => Route::Signal(door),
@@ -414,12 +415,11 @@ pub async fn go_on(
     let mut leave = Grant::default();
     if let Some((action, protocol)) = asks {
         let peer = client.entry().peer();
-        let ask = Ask::new(client.id(), action, &key, protocol, peer).with(token, &said.param).from(
-            client.ip(),
-            "",
-            &said.page_url,
-        );
-        match context.gate.ask(ask).await {
+        let ask = Ask::new(client.id(), action, &key, protocol, peer)
+            .with(token, &said.param)
+            .from(client.ip(), &said.tc_url, &said.page_url)
+            .looking(matches!(wish, Wish::Head));
+        match client.ask(&context.gate, ask, context.options.get().handshake_timeout).await {
             Ok(grant) => leave = grant,
             Err(denied) => {
                 tracing::warn!(conn = %client.id(), stream = %key, %peer, "refused: {denied}");
@@ -431,6 +431,8 @@ pub async fn go_on(
     client.entry().allow_until(leave.until);
     match wish {
         Wish::Signal(call) => {
+            // It comes when the process that this one takes over has let go of its ports.
+            let _ = client.entry().race(webrtc::await_start(context)).await;
             let response = webrtc::answer(context, call, &client, said).await;
             let client = say(context, client, &response, reply).await?;
             return Box::pin(serve(context, client, service, input, None)).await;

@@ -5,10 +5,12 @@
 
 pub mod access;
 mod client;
+mod ending;
 pub mod flv;
 mod http;
 mod ingest;
 mod inquire;
+mod latest;
 pub mod rtmp;
 pub mod rtp;
 pub mod webrtc;
@@ -29,7 +31,9 @@ use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
 pub use client::Client;
+pub use ending::Ending;
 pub use inquire::inquiries;
+pub use latest::Latest;
 
 use crate::{
     access::Policy,
@@ -106,7 +110,7 @@ pub struct Context {
     /// The shard: its streams and the way to the others.
     pub shard: Rc<Shard<Parcel>>,
     /// The configuration's part.
-    pub options: Arc<SessionOptions>,
+    pub options: Latest<SessionOptions>,
     /// Who is connected to this shard.
     pub connections: Rc<Connections>,
     /// Who of them publishes and plays.
@@ -116,13 +120,17 @@ pub struct Context {
     /// The door.
     pub admission: Arc<Admission>,
     /// The certificate, if there is one.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Latest<Option<Arc<rustls::ServerConfig>>>,
     /// Who may publish and play.
     pub gate: access::Gate,
+    /// Whether there is WebRTC, now or soon.
+    pub has_webrtc: bool,
     /// Whose word about others is taken, and who may use the API.
     pub policy: Arc<ArcSwap<Policy>>,
     /// WebRTC, once it runs on this shard.
     pub webrtc: OnceCell<Rc<webrtc::WebRtc>>,
+    /// The server takes nobody in any more and waits for those who are there: no connection is kept for another request.
+    pub is_draining: Cell<bool>,
     /// What is at HTTP paths that name no stream.
     pub pages: Pages,
     /// Connections beyond the limits.
@@ -164,6 +172,7 @@ pub struct Arrival {
     socket: Moving,
     from: ShardId,
     guest: Guest,
+    ending: Option<Ending>,
 }
 
 /// What has been said so far.
@@ -293,7 +302,7 @@ async fn meet(
     mut refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
     let mut entry = context.connections.enter(id, socket.peer(), ticket);
-    entry.expect_within(context.options.handshake_timeout);
+    entry.expect_within(context.options.get().handshake_timeout);
     tracing::debug!(conn = %id, peer = %socket.peer(), "accepted on shard {}", context.shard.id());
     let mut input = BytesMut::new();
     match entry.race(socket.read(&mut input)).await {
@@ -321,7 +330,7 @@ async fn meet(
             }
         }
     }
-    if let (Some(config), Some(&tls::FIRST_BYTE)) = (&context.tls, input.first())
+    if let (Some(config), Some(&tls::FIRST_BYTE)) = (&*context.tls.get(), input.first())
         && let Err(error) = socket.start_tls(config, &mut input)
     {
         tracing::info!(conn = %id, peer = %socket.peer(), "TLS failed: {error}");
@@ -387,8 +396,10 @@ impl Arrival {
     fn land(self, context: &Rc<Context>) -> (Client, Guest) {
         let socket = self.socket.land();
         let entry = context.connections.enter(self.id, socket.peer(), self.ticket);
-        entry.expect_within(context.options.handshake_timeout);
-        (Client::new(entry, socket), self.guest)
+        entry.expect_within(context.options.get().handshake_timeout);
+        let client = Client::new(entry, socket);
+        self.ending.into_iter().for_each(|ending| client.at_end(ending));
+        (client, self.guest)
     }
 }
 

@@ -1,13 +1,18 @@
 //! Who may publish and play: every way in, with every kind of permission and without; what a refusal says, and what ends when
 //! a permission does.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use str0m::media::Direction;
 
 use crate::support::{
-    Builder, Entrance, Fixture, Path, Player, Publisher, SOON, Server, http,
+    Builder, Entrance, Fixture, Path, Player, Publisher, SOON, Server,
+    backend::{Backend, says},
+    http,
     media::Media,
     rtc::{Peer, request},
     rtmp, scratch,
@@ -421,6 +426,37 @@ fn keys_that_are_rotated_in_their_file_count_without_a_restart() {
         "the old one is forgotten"
     );
     let _ = std::fs::remove_file(&path);
+}
+
+#[test]
+fn keys_at_an_address_are_fetched_and_followed_and_stay_while_their_issuer_is_away() {
+    let (old, new) = (Issuer::new("old"), Issuer::new("new"));
+    let set = |issuer: &Issuer| says("200 OK", &json!({ "keys": [issuer.jwk()] }).to_string());
+    let answer = Arc::new(Mutex::new(set(&old)));
+    let told = Arc::clone(&answer);
+    let issuer = Backend::start(move |_| told.lock().expect("nothing panics holding it").clone());
+    let tell = |words: String| *answer.lock().expect("nothing panics holding it") = words;
+    let server = Server::builder()
+        .set("auth.publish", "token")
+        .set("auth.jwt.jwks", issuer.url("/jwks.json?token=S3cretS3cret"))
+        .set("auth.jwt.jwks_refresh", "1s")
+        .set("publish.takeover", "replace")
+        .start();
+    let publish = |issuer: &Issuer| {
+        let claims = json!({ "exp": now() + 600, "publish": "live/*" });
+        knock(&server, true, (Door::Ws, Place::Query), "pub", &format!("token={}", issuer.token(&claims)))
+    };
+    assert_eq!(publish(&old), Outcome::Served, "who comes before the keys waits for them");
+    tell(says("500 Internal Server Error", "out to lunch"));
+    server.wait_for_line(&["auth.jwt.jwks", "the keys that are known stay"]);
+    assert_eq!(publish(&old), Outcome::Served);
+    tell(set(&new));
+    until("the new key to count", || (publish(&new) == Outcome::Served).then_some(()));
+    assert!(
+        matches!(publish(&old), Outcome::Refused(status, _) if status == "401"),
+        "the old one is forgotten"
+    );
+    assert!(!server.log().contains("S3cretS3cret"), "an address may hold a secret, too");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn without_a_credential_the_api_answers_this_machine_alone_and_says_so() {
     server.wait_for_line(&["access", "auth.api"]);
     let elsewhere = "PROXY TCP4 203.0.113.5 192.0.2.1 5000 1985\r\n";
     let here = "PROXY TCP6 ::1 ::1 5000 1985\r\n";
-    for target in ["/", "/api/v2/streams", "/api/v1/streams/", "/metrics", "/console/"] {
+    for target in ["/", "/api/v2/streams", "/api/v1/streams/", "/metrics", "/console/", "/studio"] {
         let answer = api(&server, elsewhere, "GET", target, "");
         assert_eq!(answer.head.status, 403, "{target}");
         assert!(answer.text().contains("auth.api.username"), "{}", answer.text());
@@ -126,7 +126,7 @@ fn with_a_credential_the_api_answers_who_shows_it() {
         // As in SRS: what cannot be read is not asked for again.
         ("Authorization: Basic %%%\r\n".to_owned(), None),
     ] {
-        for target in ["/", "/api/v2/streams", "/api/v1/streams", "/metrics"] {
+        for target in ["/api/v2/streams", "/api/v1/streams", "/metrics"] {
             let answer = get(target, &fields);
             assert_eq!(
                 (answer.head.status, answer.head.field("www-authenticate")),
@@ -138,6 +138,10 @@ fn with_a_credential_the_api_answers_who_shows_it() {
     for fields in [basic("admin:open sesame"), "Authorization: Bearer a-long-token\r\n".to_owned()] {
         assert_eq!(get("/api/v2/streams", &fields).head.status, 200, "{fields}");
     }
+    // The console asks for the credential itself, and so its documents come first.
+    assert_eq!(get("/", "Accept: text/html\r\n").head.status, 200);
+    let asked = get("/api/v2/streams", "X-Requested-With: fetch\r\n");
+    assert_eq!((asked.head.status, asked.head.field("www-authenticate")), (401, Some("Bearer")));
     assert_eq!(get("/api/v2/streams?token=a-long-token", "").head.status, 200);
     assert_eq!(get("/api/v2/streams?token=wrong", "").head.status, 401);
     assert_eq!(api(&server, "", "GET", "/api/v2/streams", "").head.status, 401, "this machine, too");

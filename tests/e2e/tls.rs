@@ -20,7 +20,7 @@ use crate::support::{
 const KEY: &str = "live/cam";
 
 /// A certificate for 127.0.0.1 and its key, made once a day.
-fn certificate() -> (PathBuf, PathBuf) {
+pub fn certificate() -> (PathBuf, PathBuf) {
     let (cert, key) = (scratch("tls.cert.pem"), scratch("tls.key.pem"));
     let _lock = Lock::wait(&scratch("tls.lock"));
     let fresh =
@@ -40,6 +40,24 @@ fn certificate() -> (PathBuf, PathBuf) {
         Tool::start("openssl", args).succeed(SOON);
     }
     (cert, key)
+}
+
+/// Makes another certificate in the same place; its bytes.
+pub fn make_certificate(cert: &std::path::Path, key: &std::path::Path) -> Vec<u8> {
+    let (cert_path, key_path) = (cert.to_string_lossy(), key.to_string_lossy());
+    let args =
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1";
+    let args = args.split(' ').chain(["-keyout", &key_path, "-out", &cert_path]);
+    Tool::start("openssl", args).succeed(SOON);
+    CertificateDer::from_pem_file(cert).expect("it was just made").to_vec()
+}
+
+/// The certificate that a server shows to who comes now.
+pub fn peer_certificate(addr: std::net::SocketAddr) -> Vec<u8> {
+    let to = addr.to_string();
+    let shown = Tool::start("openssl", ["s_client", "-connect", &to, "-showcerts"]).finish(SOON).stdout;
+    let first = CertificateDer::pem_slice_iter(&shown).next();
+    first.expect("a certificate is shown").expect("PEM").to_vec()
 }
 
 fn server() -> Server {

@@ -107,6 +107,7 @@ fn is_seen_and_heard(what: &str, more: &[&str], least: f64) {
     assert!(watched.longest < 1_000.0 && watched.freezes <= 3.0, "{watched:?}");
     assert!(watched.energy > 0.01, "a tone is heard: {watched:?}");
     assert_eq!(watched.lost, 0, "{watched:?}");
+    assert!(watched.nacks < 20.0 && watched.plis < 5.0, "nothing is to be asked for again: {watched:?}");
 }
 
 #[test]

@@ -91,6 +91,11 @@ impl GopCache {
         }
     }
 
+    /// Has these bounds from now on. One that grew beyond them is emptied by the next frame, as ever.
+    pub fn retune(&mut self, options: GopOptions) {
+        self.options = options;
+    }
+
     /// Starts a new group at `at`; the old one goes.
     pub fn open(&mut self, scene: &Scene, at: Timestamp) {
         self.clear();

@@ -22,7 +22,7 @@ pub use stats::{Dropped, StreamStats, Totals};
 use super::{
     Leave, RenditionKind, Scene, Sink, StreamOptions,
     derive::Derived,
-    gop::{Change, Changed, GopCache},
+    gop::{Change, Changed, GopCache, GopOptions},
     mux::Mux,
     pictures::{Admission, Pictures},
     reader::Reader,
@@ -105,6 +105,18 @@ impl Inner {
     #[cfg(test)]
     pub(super) fn options(&self) -> StreamOptions {
         self.options
+    }
+
+    /// Other bounds and times from now on. Whether there is a cache, and who makes sound, decides what renditions hold, so
+    /// both stay as they are.
+    pub(super) fn retune(&mut self, options: StreamOptions) {
+        let gop = GopOptions { enable: self.options.gop.enable, ..options.gop };
+        self.options = StreamOptions { gop, transcoding: self.options.transcoding, ..options };
+        self.gop.retune(gop);
+        self.timeline.set_jump_max(options.jump_max);
+        for (rendition, _) in &mut self.renditions {
+            rendition.retune(options.ring, options.batch_bytes_max);
+        }
     }
 
     pub(super) fn scene(&self) -> &Scene {

@@ -206,6 +206,11 @@ impl Stream {
         self.inner.borrow_mut().set_gathered(coalesce);
     }
 
+    /// Behaves so from now on; whether it caches pictures and makes sound stays as it began.
+    pub(crate) fn retune(&self, options: StreamOptions) {
+        self.inner.borrow_mut().retune(options);
+    }
+
     /// A stream on another shard than the owner's, for viewers there. It is fed by [`follow`](Self::follow).
     pub fn mirror(key: StreamKey, options: StreamOptions, now: Instant) -> Rc<Self> {
         let stream = Self::new(key, options, now);

@@ -20,7 +20,7 @@ use super::{
     gop::{Change, Changed, Entry, GopCache},
     mux::Mux,
     reader::{Leave, Reader},
-    ring::{Batch, Cursor, Headers, Ring},
+    ring::{Batch, Cursor, Headers, Ring, RingOptions},
 };
 use crate::media::{Codec, Frame, Timestamp, Track, TrackId};
 
@@ -71,6 +71,12 @@ impl Rendition {
             walked: usize::MAX,
             totals: Totals::default(),
         }
+    }
+
+    /// Has these bounds from the next batch on.
+    pub(super) fn retune(&mut self, ring: RingOptions, batch_bytes_max: usize) {
+        self.ring.retune(ring);
+        self.batch_bytes_max = batch_bytes_max;
     }
 
     /// Begins with the group that the stream has cached, as if the rendition had been there all along. `sound`: what was

@@ -83,6 +83,11 @@ impl Ring {
         Self { options, holds_group, batches: VecDeque::new(), first: 0, key: None, bytes: 0 }
     }
 
+    /// Has these bounds from the next batch on.
+    pub fn retune(&mut self, options: RingOptions) {
+        self.options = options;
+    }
+
     /// The number that the next batch will get.
     pub fn next(&self) -> Cursor {
         Cursor(self.first + self.batches.len() as u64)

@@ -66,6 +66,11 @@ impl Timeline {
         }
     }
 
+    /// From now on a step larger than this is a jump.
+    pub fn set_jump_max(&mut self, jump_max: Timestamp) {
+        self.jump_max = jump_max;
+    }
+
     /// The newest time of any track.
     pub fn last(&self) -> Option<Timestamp> {
         self.last

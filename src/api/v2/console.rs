@@ -62,7 +62,7 @@ pub fn demo(api: &Api, visit: &Visit) -> Outcome {
     match visit.method {
         Method::Post => {
             if let Err(error) = control.start() {
-                return Outcome::Conflict(error.to_string());
+                return Outcome::Conflict(super::error(&error.to_string()));
             }
         }
         Method::Delete => control.stop(),

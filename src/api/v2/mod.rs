@@ -3,6 +3,7 @@
 
 mod clients;
 mod console;
+mod reload;
 mod server;
 mod streams;
 
@@ -24,10 +25,10 @@ pub(super) enum Outcome {
     Wrong(String),
     /// Another method would do: those.
     Method(&'static str),
-    /// The server is not set up for it; why.
-    Conflict(String),
     /// Not now; why.
     Busy(String),
+    /// It contradicts how things are; all of what is wrong.
+    Conflict(Value),
 }
 
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -74,7 +75,7 @@ pub(super) async fn answer(api: &Api, visit: &Visit) -> Response {
         Outcome::Done(value) => (Status::OK, value),
         Outcome::Missing(why) => (Status::NOT_FOUND, error(&why)),
         Outcome::Wrong(why) => (Status::BAD_REQUEST, error(&why)),
-        Outcome::Conflict(why) => (Status::CONFLICT, error(&why)),
+        Outcome::Conflict(value) => (Status::CONFLICT, value),
         Outcome::Method(methods) => {
             let why = format!("this method is not allowed here; use one of: {methods}");
             return visit.json(Status::METHOD_NOT_ALLOWED, &error(&why)).header("Allow", methods);
@@ -102,6 +103,7 @@ async fn route(api: &Api, visit: &Visit) -> Outcome {
         ["server"] => Outcome::Done(server::value(api)),
         ["streams"] => Outcome::Done(streams::list(api)),
         ["streams", ref key @ ..] => streams::one(api, &key.join("/")),
+        ["reload"] => reload::answer(api, visit).await,
         ["clients"] => clients::list(api, visit).await,
         ["clients", id] => clients::one(api, visit, id).await,
         ["config"] => Outcome::Done(console::config(api)),

@@ -14,6 +14,7 @@ use crate::{board::Page, web};
 pub fn value(api: &Api) -> Value {
     let (now, pages, sight) = (Instant::now(), api.pages(), api.sight());
     let (shared, sample) = (&api.shared, &sight.sample);
+    let ports = shared.ports.load();
     let shards: Vec<Value> = pages.iter().enumerate().map(|(id, page)| shard(id, page, now)).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -22,9 +23,9 @@ pub fn value(api: &Api) -> Value {
         "service_id": shared.identity.service_id,
         "uptime_ms": millis(api.uptime()),
         "ports": {
-            "rtmp": shared.ports.rtmp, "http": shared.ports.http, "ws": shared.ports.ws, "api": shared.ports.api,
+            "rtmp": ports.rtmp, "http": ports.http, "ws": ports.ws, "api": ports.api,
         },
-        "tls": shared.ports.tls,
+        "tls": ports.tls,
         "player": web::has_player(),
         "cpu": rounded(sample.process_share),
         "memory_bytes": sample.resident_kb() * 1_024,

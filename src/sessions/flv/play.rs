@@ -13,7 +13,7 @@ use super::{
     egress::{FlvMux, Framing},
 };
 use crate::{
-    clients::{Kind, Said},
+    clients::{Enrolled, Kind, Said},
     net::connection::Closing,
     protocols::{
         http::{Reply, Response, Status, chunked},
@@ -77,9 +77,10 @@ pub async fn run(
     };
     let started = subscriber.has_started();
     let (stats, rest) = subscriber.leave();
-    drop(enrolled);
     // Boxed, so that the room for it is not held while the stream plays.
-    Box::pin(Goodbye { client, key, framing, started, stats, rest, reply, start }.say(outcome)).await;
+    let enrolled = Some(enrolled);
+    Box::pin(Goodbye { client, key, framing, started, stats, rest, reply, start, enrolled }.say(outcome))
+        .await;
 }
 
 /// What a player says: a WebSocket's control frames; anything else is nothing to us.
@@ -118,11 +119,12 @@ struct Goodbye<'a> {
     rest: Vec<Bytes>,
     reply: Reply,
     start: Instant,
+    enrolled: Option<Enrolled>,
 }
 
 impl Goodbye<'_> {
     /// Ends the connection in the words of its protocol.
-    async fn say(self, outcome: Outcome) {
+    async fn say(mut self, outcome: Outcome) {
         let (words, why): (Bytes, String) = match outcome {
             Outcome::Gone(why) => return self.log(&why),
             Outcome::WebSocket(words, why) => (words, why),
@@ -156,9 +158,10 @@ impl Goodbye<'_> {
         self.client.farewell_after(self.rest, &words).await;
     }
 
-    fn log(&self, why: &str) {
+    fn log(&mut self, why: &str) {
         tracing::info!(conn = %self.client.id(), stream = %self.key, seconds = self.start.elapsed().as_secs_f32(),
             bytes = self.stats.bytes, skips = self.stats.skips, "stopped playing: {why}");
+        self.enrolled.take().into_iter().for_each(|enrolled| enrolled.leave(why, self.stats.skips));
     }
 
     /// The end of a stream that has started, or the status of one that never did.

@@ -41,7 +41,7 @@ impl From<Evicted> for Ended {
 /// Publishes `key`. The WebSocket has been agreed on; `input` is what has come behind the request.
 pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, said: Said, input: BytesMut) {
     let mut machine = Machine::new(Options {
-        message_bytes_max: context.options.ws_message_bytes_max,
+        message_bytes_max: context.options.get().ws_message_bytes_max,
         // RTCPilot's own pages do not always mask.
         accept_unmasked: true,
         ..Options::new(Role::Server)
@@ -52,13 +52,14 @@ pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, said: S
     let ended = match stream.publish(card.party()) {
         Ok(publisher) => {
             tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "publishes by WS-FLV");
-            let _enrolled = context.roster.enroll(card, client.meter(None));
-            client.entry().expect_within(context.options.first_frame_timeout);
+            let enrolled = context.roster.enroll(card, client.meter(None));
+            client.entry().expect_within(context.options.get().first_frame_timeout);
             let start = Instant::now();
             let mut ingest = Ingest::new(client.id(), publisher);
             let ended = flow(context, &client, &mut machine, &mut ingest).await;
             tracing::info!(conn = %client.id(), stream = %key, seconds = start.elapsed().as_secs_f32(),
                 frames = ingest.frames(), left_out = ingest.bad(), "stopped publishing: {}", ended.why);
+            enrolled.leave(&ended.why, 0);
             ended
         }
         Err(taken) => {
@@ -73,7 +74,7 @@ pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, said: S
 }
 
 async fn flow(context: &Rc<Context>, client: &Client, machine: &mut Machine, ingest: &mut Ingest) -> Ended {
-    let mut reader = Reader::new(ReaderOptions { tag_bytes_max: context.options.tag_bytes_max });
+    let mut reader = Reader::new(ReaderOptions { tag_bytes_max: context.options.get().tag_bytes_max });
     let mut flv = BytesMut::new();
     loop {
         let frames = ingest.frames();
@@ -103,7 +104,7 @@ async fn flow(context: &Rc<Context>, client: &Client, machine: &mut Machine, ing
             return evicted.into();
         }
         if ingest.frames() > frames {
-            client.entry().expect_within(context.options.silence_timeout);
+            client.entry().expect_within(context.options.get().silence_timeout);
         }
         if let Err(gone) = client.send(&machine.take_output()).await {
             return Ended::silent(gone);

@@ -15,7 +15,7 @@ use shards::media::{KeyError, StreamKey};
 
 use super::{
     Client, Context, Guest,
-    access::{Action, Ask},
+    access::{Action, Ask, Hello},
     client::Gone,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     clients::Said,
     net::connection::Closing,
     protocols::rtmp::{
-        self, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
+        self, Connect, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
     },
 };
 
@@ -114,15 +114,15 @@ pub async fn serve(
 ) -> Option<(Client, Guest)> {
     // Boxed, since it passes through several futures, each of which would have room for it.
     let mut server = Box::new(Server::new(ServerOptions {
-        reader: context.options.reader,
+        reader: context.options.get().reader,
         seed: fastrand::u64(..),
-        ip: context.options.server_ip.clone(),
+        ip: context.options.get().server_ip.clone(),
         pid: std::process::id(),
         id: client.id().to_string(),
         ..ServerOptions::default()
     }));
     *server.input() = input;
-    negotiate(client, server, refusal).await
+    negotiate(context, client, server, refusal).await
 }
 
 /// Grants a wish for a stream of this shard, or tells why not; gives the client back with its next wish.
@@ -143,7 +143,8 @@ pub async fn go_on(
                 client.socket().set_ip(ip.into());
             }
             let ask = ask(&client, &server, &key, &wish);
-            context.gate.ask(ask).await.map_err(|denied| denied.to_string())
+            let within = context.options.get().handshake_timeout;
+            client.ask(&context.gate, ask, within).await.map_err(|denied| denied.to_string())
         }
     };
     let end = match (&decision, wish) {
@@ -166,8 +167,8 @@ pub async fn go_on(
         End::Idle => {
             glommio::timer::sleep(ROLE_MIN.saturating_sub(start.elapsed())).await;
             client.entry().allow_until(None);
-            client.entry().expect_within(context.options.idle_timeout);
-            Box::pin(negotiate(client, server, None)).await
+            client.entry().expect_within(context.options.get().idle_timeout);
+            Box::pin(negotiate(context, client, server, None)).await
         }
         End::Close(rest, words) => {
             close(client, server, rest, words).await;
@@ -187,8 +188,26 @@ fn ask(client: &Client, server: &Server, key: &StreamKey, wish: &Wish) -> Ask {
         .from(client.ip(), &connect.tc_url, &connect.page_url)
 }
 
+/// Who says hello. The app's levels and parameters are told apart as they are for streams.
+fn hello(client: &Client, connect: &Connect) -> Hello {
+    let (app, query) = connect.app.split_once(['?', '#']).unwrap_or((&connect.app, ""));
+    let query = match query {
+        "" => connect.tc_url.split_once('?').map_or("", |(_, query)| query),
+        query => query,
+    };
+    Hello {
+        conn: client.id(),
+        ip: client.ip(),
+        app: app.trim_matches('/').to_owned(),
+        param: if query.is_empty() { String::new() } else { format!("?{query}") },
+        tc_url: connect.tc_url.clone(),
+        page_url: connect.page_url.clone(),
+    }
+}
+
 /// Talks with the client until it asks for a stream.
 async fn negotiate(
+    context: &Rc<Context>,
     client: Client,
     mut server: Box<Server>,
     refusal: Option<String>,
@@ -214,6 +233,14 @@ async fn negotiate(
                     "RTMP{secure}: {} {}", mask(&connect.tc_url), connect.flash_ver);
                 if let Some(why) = &refusal {
                     server.reject_connect(why);
+                    close(client, server, Vec::new(), None).await;
+                    return None;
+                }
+                let hello = hello(&client, &connect);
+                let within = context.options.get().handshake_timeout;
+                if let Err(denied) = client.greet(&context.gate, hello, within).await {
+                    tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "refused: {denied}");
+                    server.reject_connect(&denied.to_string());
                     close(client, server, Vec::new(), None).await;
                     return None;
                 }

@@ -66,7 +66,6 @@ pub async fn run(
     let outcome = player.flow(context, client, server).await;
     let is_complete = !player.paused && player.until.is_some();
     let (stats, rest) = player.subscriber.leave();
-    drop(enrolled);
     let (end, why) = match outcome {
         Outcome::Stopped => (End::Idle, "the player said so".to_owned()),
         Outcome::Gone(why) => (End::Gone, why),
@@ -84,9 +83,10 @@ pub async fn run(
     };
     tracing::info!(conn = %client.id(), stream = %key, seconds = start.elapsed().as_secs_f32(),
         bytes = stats.bytes, skips = stats.skips, "stopped playing: {why}");
+    enrolled.leave(&why, stats.skips);
     if let End::Idle = end {
         // The rest of a message, before anything else is said.
-        client.entry().expect_within(context.options.idle_timeout);
+        client.entry().expect_within(context.options.get().idle_timeout);
         for bytes in rest {
             if client.send(&bytes).await.is_err() {
                 return End::Gone;
@@ -165,7 +165,7 @@ impl Player {
         self.paused = paused;
         if paused {
             self.subscriber.pause();
-            client.entry().expect_within(context.options.idle_timeout);
+            client.entry().expect_within(context.options.get().idle_timeout);
         } else {
             self.subscriber.resume();
             self.expect_end(client);

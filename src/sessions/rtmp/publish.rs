@@ -40,14 +40,15 @@ pub async fn run(
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(),
         encoder = %server.connect().flash_ver, "publishes by RTMP{}",
         if request.url.params.is_empty() { "" } else { " (with parameters)" });
-    let _enrolled = context.roster.enroll(card, client.meter(None));
-    client.entry().expect_within(context.options.first_frame_timeout);
+    let enrolled = context.roster.enroll(card, client.meter(None));
+    client.entry().expect_within(context.options.get().first_frame_timeout);
     let start = Instant::now();
     let mut ingest = Ingest::new(client.id(), publisher);
     let (end, why) = flow(context, client, server, &mut ingest).await;
     tracing::info!(conn = %client.id(), stream = %key, seconds = start.elapsed().as_secs_f32(),
         frames = ingest.frames(), left_out = ingest.bad(), bytes = server.counters().bytes_received,
         "stopped publishing: {why}");
+    enrolled.leave(&why, 0);
     end
 }
 
@@ -87,7 +88,7 @@ async fn flow(
             return replaced(evicted);
         }
         if ingest.frames() > frames {
-            client.entry().expect_within(context.options.silence_timeout);
+            client.entry().expect_within(context.options.get().silence_timeout);
         }
         if server.has_output()
             && let Err(gone) = client.send(&server.take_output()).await

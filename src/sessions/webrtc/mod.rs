@@ -42,7 +42,7 @@ use table::{Table, Way};
 use crate::{
     net::{seldom::Seldom, udp::Udp},
     protocols::whip::stun,
-    sessions::rtp::MuxOptions,
+    sessions::{Context, Latest, rtp::MuxOptions},
 };
 
 /// What WebRTC needs of the configuration.
@@ -79,9 +79,21 @@ const IDLE: Duration = Duration::from_millis(500);
 /// The shortest: as fine as deadlines are.
 const BREATH: Duration = Duration::from_millis(1);
 
+/// How long a call waits for WebRTC to run on its shard, and how often it looks.
+const START: Duration = Duration::from_secs(10);
+const START_STEP: Duration = Duration::from_millis(20);
+
+/// Waits until WebRTC runs here, if it is to run at all; for a while.
+pub async fn await_start(context: &Context) {
+    let until = Instant::now() + START;
+    while context.has_webrtc && context.webrtc.get().is_none() && Instant::now() < until {
+        timer::sleep(START_STEP).await;
+    }
+}
+
 /// See the module.
 pub struct WebRtc {
-    options: WebRtcOptions,
+    options: Latest<WebRtcOptions>,
     udp: Rc<Udp>,
     lines: Rc<tcp::Lines>,
     outlet: Rc<Outlet>,
@@ -105,7 +117,7 @@ impl WebRtc {
         let (udp, lines, kick) = (Rc::new(udp), Rc::<tcp::Lines>::default(), Rc::<Kick>::default());
         let mux = MuxOptions { keeps_bframes: options.keeps_bframes, ..MuxOptions::default() };
         let webrtc = Rc::new(Self {
-            options,
+            options: Latest::new(options),
             outlet: Outlet::new(Rc::clone(&udp), Rc::clone(&lines), Rc::clone(&kick), mux),
             udp,
             lines,
@@ -118,6 +130,12 @@ impl WebRtc {
         webrtc.listen();
         webrtc.keep_time();
         Ok(webrtc)
+    }
+
+    /// Follows other options from now on: those that do not belong to its socket. Its certificate stays.
+    pub fn retune(&self, options: WebRtcOptions) {
+        let certificate = self.options.get().certificate.clone();
+        self.options.set(WebRtcOptions { certificate, ..options });
     }
 
     /// Sessions on this shard.
@@ -297,8 +315,12 @@ impl WebRtc {
     fn serve<T>(&self, slot: usize, act: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         self.serving.set(Some(slot));
         let waker = self.waker.borrow();
-        let around =
-            Surroundings { udp: &self.udp, lines: &self.lines, waker: &waker, timeout: self.options.timeout };
+        let around = Surroundings {
+            udp: &self.udp,
+            lines: &self.lines,
+            waker: &waker,
+            timeout: self.options.get().timeout,
+        };
         let outcome = act(&around);
         self.serving.set(None);
         outcome

@@ -63,7 +63,7 @@ pub struct Place {
     /// What it has come to, for the roster of clients.
     pub tally: Rc<Tally>,
     /// Its place there.
-    pub _enrolled: Enrolled,
+    pub enrolled: Enrolled,
     /// Leave to be here, held until the end.
     pub _grant: Grant,
 }
@@ -419,7 +419,10 @@ impl Session {
             }
         }
         let seconds = self.start.elapsed().as_secs_f32();
-        let why = self.ended.as_deref().unwrap_or("it was told to go");
+        let why = self.ended.clone().unwrap_or_else(|| "it was told to go".to_owned());
+        let reading = self.reading();
+        self.place.tally.set(reading);
+        self.place.enrolled.note_end(&why, reading.skips);
         match &self.role {
             Role::Publish(ingest) => {
                 let (frames, lost, unusable) = ingest.counts();

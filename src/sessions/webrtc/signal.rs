@@ -3,11 +3,7 @@
 //! Section numbers are those of RFC 9725 (WHIP); WHEP says the same of viewers. SRS's JSON has status 200 for everything
 //! and tells failures by `code`.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-    time::Instant,
-};
+use std::{rc::Rc, time::Instant};
 
 use shards::{
     media::{Codec, TrackId},
@@ -116,10 +112,10 @@ struct Begun {
 
 /// Answers a call whose stream is this shard's, by a client that said this of itself.
 pub async fn answer(context: &Rc<Context>, call: Signal, client: &Client, said: Said) -> Response {
-    let (peer, ip) = (client.entry().peer(), client.ip());
+    let peer = client.entry().peer();
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
     match &call.verb {
-        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, (peer, ip), said).await {
+        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, client, said).await {
             Ok(begun) => webrtc.created(&call, &begun),
             Err(refused) => {
                 tracing::warn!(stream = %call.key, %peer, "{}: refused: {refused}", call.door.side.protocol());
@@ -196,34 +192,36 @@ impl WebRtc {
         context: &Rc<Context>,
         call: &Call,
         sdp: &str,
-        (peer, ip): (SocketAddr, IpAddr),
+        client: &Client,
         said: Said,
     ) -> Result<Begun, Refused> {
+        let (peer, ip) = (client.entry().peer(), client.ip());
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
         let action = if side == Side::Publish { Action::Publish } else { Action::Play };
         let id = ConnId::random();
         let ask = Ask::new(id, action, &call.key, side.protocol(), peer)
             .with(call.token.clone(), &call.query)
-            .from(ip, "", &said.page_url);
-        let grant = context.gate.ask(ask).await?;
-        if self.sessions() >= self.options.sessions_max {
-            return Err(Refused::TooMany(self.options.sessions_max));
+            .spelling(spelled(call))
+            .from(ip, &said.tc_url, &said.page_url);
+        let grant = client.ask(&context.gate, ask, context.options.get().handshake_timeout).await?;
+        if self.sessions() >= self.options.get().sessions_max {
+            return Err(Refused::TooMany(self.options.get().sessions_max));
         }
         let ticket = context.admission.admit(ip)?;
         let stream = context.shard.obtain(&call.key);
         let order = self.order(call, &stream);
         let chosen = choose(&offer, side, &order)?;
         let index = context.shard.id().index();
-        let published = &self.options.published;
+        let options = self.options.get();
+        let published = &options.published;
         let told = |protocol, port| {
             let addresses = published.candidates(&call.candidates, index, port).into_iter();
             addresses.map(move |peer| Way { protocol, peer })
         };
         let mut locals: Vec<Way> = told(Protocol::Udp, self.udp.local_addr().port()).collect();
         // A port that somebody names is one of UDP.
-        let tcp = self
-            .options
+        let tcp = options
             .tcp_port
             .into_iter()
             .flat_map(|port| told(Protocol::Tcp, port).filter(move |way| way.peer.port() == port));
@@ -261,16 +259,17 @@ impl WebRtc {
         let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
-        let connect = self.options.connect_timeout;
+        let connect = self.options.get().connect_timeout;
         let begun = Begun { answer, names: names.clone() };
-        let place = Place { entry, tally, _enrolled: enrolled, _grant: grant };
+        let place = Place { entry, tally, enrolled, _grant: grant };
         self.enter(Session::new(names, call.key.clone(), terms, rtc, role, place, locals, connect));
         Ok(begun)
     }
 
     /// The codecs that a session may have, the best first.
     fn order(&self, call: &Call, stream: &Stream) -> Vec<Codec> {
-        let mut order: Vec<Codec> = self.options.codecs.iter().filter_map(|name| codec_named(name)).collect();
+        let mut order: Vec<Codec> =
+            self.options.get().codecs.iter().filter_map(|name| codec_named(name)).collect();
         if call.door.side == Side::Play {
             let scene = stream.scene();
             // A stream that nobody publishes yet may become anything; one whose tracks are still coming, in what is missing.
@@ -282,7 +281,7 @@ impl WebRtc {
             }
             let main = [TrackId::VIDEO, TrackId::AUDIO];
             let tracks = main.iter().filter_map(|id| scene.track(*id)).map(|track| match track.codec {
-                Codec::Aac if self.options.makes_opus => Codec::Opus,
+                Codec::Aac if self.options.get().makes_opus => Codec::Opus,
                 codec => codec,
             });
             return tracks.chain(order).collect();
@@ -302,7 +301,7 @@ impl WebRtc {
             .set_ice_lite(!offer.is_ice_lite())
             // For viewers media is sealed here, with the keys that the handshake comes to.
             .set_crypto_provider(keys::provider())
-            .set_dtls_cert(self.options.certificate.clone())
+            .set_dtls_cert(self.options.get().certificate.clone())
             .set_local_ice_credentials(creds.clone())
             .clear_codecs();
         let mut known: Vec<u8> = Vec::new();
@@ -355,7 +354,7 @@ impl WebRtc {
             .header("ETag", &names.etag)
             .header("Accept-Patch", FRAG_TYPE)
             .cors();
-        for server in &self.options.ice_servers {
+        for server in &self.options.get().ice_servers {
             response = response.header("Link", &link(server));
         }
         response
@@ -411,6 +410,18 @@ impl WebRtc {
         drop(table);
         self.dismiss(slot, "its client deleted it");
         Ok(())
+    }
+}
+
+/// A call's parameters as SRS's hooks have them: of WHIP and WHEP the query as it came; of its JSON those of the address in
+/// it, and what a publisher comes by.
+fn spelled(call: &Call) -> String {
+    let query = &call.query;
+    match (call.door.form, call.door.side) {
+        (Form::Json, Side::Publish) if query.is_empty() => "upstream=rtc".to_owned(),
+        (Form::Json, Side::Publish) => format!("?{query}&upstream=rtc"),
+        (Form::Json, Side::Play) if !query.is_empty() => format!("?{query}"),
+        _ => query.clone(),
     }
 }
 

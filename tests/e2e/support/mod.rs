@@ -5,6 +5,7 @@
 //! sleeps to wait for a state, it asks until a deadline; and nothing started here outlives its test.
 
 pub mod amf;
+pub mod backend;
 pub mod browser;
 pub mod compare;
 pub mod fixture;

@@ -27,7 +27,7 @@ pub struct Builder {
 pub struct Server {
     child: Child,
     args: Vec<OsString>,
-    ports: Ports,
+    ports: Arc<Ports>,
     log: Arc<Mutex<String>>,
 }
 
@@ -69,7 +69,7 @@ impl Builder {
     /// # Panics
     /// With the server's log, when it ends or does not listen in time.
     pub fn start(self) -> Server {
-        let ports = Ports::claim();
+        let ports = Arc::new(Ports::claim());
         let mut args: Vec<OsString> = self.args.iter().map(OsString::from).collect();
         let mut set = |setting: String| args.extend([OsString::from("--set"), setting.into()]);
         for (service, n) in ["rtmp", "httpflv", "ws_stream", "api"].into_iter().zip(0..) {
@@ -105,6 +105,11 @@ impl Server {
             .set("shards", 2)
             .set("delivery.coalesce", "0ms")
             .set("log.level", "debug")
+    }
+
+    /// [`Self::builder`] without a word on what a file may change: its log's level, and how frames gather.
+    pub fn quiet_builder() -> Builder {
+        Builder { args: Vec::new(), sets: Vec::new() }.set("shards", 2)
     }
 
     /// [`Self::builder`] as it is.
@@ -225,9 +230,32 @@ impl Server {
 
     /// Sends SIGTERM and returns at once.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name, such as `HUP`, and returns at once.
+    pub fn signal(&self, name: &str) {
         // The shell's own kill: a signal to exactly the process that this test started.
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid())]).status();
         assert!(sent.expect("sh can be run").success(), "the server is gone already:\n{}", self.log());
+    }
+
+    /// Starts another one that takes the ports of this one over, and waits until it listens.
+    pub fn successor(&self) -> Self {
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut args: Vec<OsString> = self.args.iter().filter(|arg| !is_take_over(arg)).cloned().collect();
+        args.push(format!("--take-over={}", self.pid()).into());
+        let mut server = Self { child: spawn(&args, &log), args, ports: Arc::clone(&self.ports), log };
+        server.wait_until_listening();
+        server
+    }
+
+    /// Another one that would take them over from some process.
+    pub fn try_successor(&self, pid: u32) -> Child {
+        let mut command = binary();
+        command.args(&self.args).arg(format!("--take-over={pid}"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("the server can be started")
     }
 
     /// Ends it in order and starts it again on the same ports.
@@ -280,6 +308,10 @@ impl Drop for Server {
             eprintln!("the server's log ({skip} earlier lines left out):\n{tail}");
         }
     }
+}
+
+fn is_take_over(arg: &OsString) -> bool {
+    arg.to_string_lossy().starts_with("--take-over")
 }
 
 /// Reads a pipe to its end on a thread of its own.

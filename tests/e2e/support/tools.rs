@@ -68,6 +68,11 @@ impl Tool {
         self.child.try_wait().expect("a child can be asked").is_none()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn kill_now(&mut self) {
         let _ = self.child.kill();
     }

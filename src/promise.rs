@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Both ends of one promise.
+/// Both ends of a promise.
 pub fn promise<T>() -> (Promise<T>, Answer<T>) {
     let slot = Arc::new(Slot { state: Mutex::new(State::Waiting(None)), ready: Condvar::new() });
     (Promise { slot: Arc::clone(&slot), kept: false }, Answer { slot })
