@@ -24,6 +24,20 @@ pub struct Page {
     pub cpu: usize,
     /// Connections, those that only talk included.
     pub connections: usize,
+    /// Those of them that publish, and those that play.
+    pub clients: (usize, usize),
+    /// Clients since the start.
+    pub enrolled: u64,
+    /// Connections that broke their protocol, since the start.
+    pub faults: u64,
+    /// Wishes that were granted and those that were refused, since the start.
+    pub decisions: (u64, u64),
+    /// WebRTC sessions.
+    pub webrtc: usize,
+    /// Bytes of the wire from all peers and to them, since the start.
+    pub traffic: (u64, u64),
+    /// Payload bytes from its publishers, since the start.
+    pub received: u64,
     /// The share of the last tick that the shard spent in tasks, 0 to 1.
     pub busy: f32,
     /// How long frames gather now, where that follows the load.
@@ -51,6 +65,13 @@ impl Board {
                 at: now,
                 cpu: *cpu,
                 connections: 0,
+                clients: (0, 0),
+                enrolled: 0,
+                faults: 0,
+                decisions: (0, 0),
+                webrtc: 0,
+                traffic: (0, 0),
+                received: 0,
                 busy: 0.0,
                 window: None,
                 longest_walk_us: 0,

@@ -5,11 +5,14 @@
 pub mod api;
 pub mod board;
 pub mod cli;
+pub mod clients;
 pub mod codecs;
 pub mod conn_id;
 pub mod demo;
+pub mod identity;
 pub mod log;
 pub mod net;
+pub mod proc;
 pub mod protocols;
 pub mod server;
 pub mod sessions;

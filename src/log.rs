@@ -25,6 +25,8 @@ use tracing_subscriber::{
 
 mod line;
 
+pub use line::Utc;
+
 /// Lines that may wait for a slow disk: some 3 MiB, and a second of everything a busy server says at debug.
 const LINES_MAX: usize = 16_384;
 

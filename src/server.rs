@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,17 +19,24 @@ use shards::{
 };
 
 use crate::{
-    api::{Api, Ports},
+    api::{
+        Abilities, Api, Local, Ports, Shared,
+        visit::{Caller, Visit},
+        watch::Watch,
+    },
     board::{Board, Page},
+    clients::inquiry::{Busy, Gathered},
+    identity::Identity,
+    log,
     net::{
         admission::{Admission, AdmissionOptions},
         interfaces,
         listener::{self, Listener, SocketOptions},
-        tls,
+        tls, traffic,
     },
-    protocols::http::Limits,
+    protocols::http::{Limits, Response},
     sessions::{
-        Arrival, Context, Service, SessionOptions, access,
+        Context, Pages, Parcel, Service, SessionOptions, access, inquiries,
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
     },
@@ -57,8 +64,7 @@ struct Plan {
     admission: Arc<Admission>,
     tls: Option<Arc<rustls::ServerConfig>>,
     board: Arc<Board>,
-    ports: Ports,
-    start: Instant,
+    shared: Arc<Shared>,
 }
 
 /// Starts the server: its shards run when this returns.
@@ -80,6 +86,19 @@ pub fn start(config: &Config) -> io::Result<Running> {
         true => Some(Arc::new(webrtc_options(config, cpus.len())?)),
         false => None,
     };
+    let board = Board::new(&cpus, Instant::now());
+    let shared = Shared {
+        board: Arc::clone(&board),
+        watch: Watch::start(Arc::clone(&board))?,
+        identity: Identity::new(""),
+        ports: ports(config),
+        abilities: Abilities {
+            transcode: config.transcode.audio != TranscodeAudio::Off,
+            ..Abilities::default()
+        },
+        built: built(),
+        start: Instant::now(),
+    };
     let plan = Plan {
         doors,
         webrtc,
@@ -92,10 +111,9 @@ pub fn start(config: &Config) -> io::Result<Running> {
             connections_max: config.limits.connections as usize,
             per_ip_max: config.limits.connections_per_ip as usize,
         }),
-        ports: ports(config),
         tls,
-        board: Board::new(&cpus, Instant::now()),
-        start: Instant::now(),
+        board,
+        shared: Arc::new(shared),
     };
     let options = executor::Options {
         cpus,
@@ -122,7 +140,7 @@ fn doors(config: &Config) -> Vec<Door> {
         ("rtmp", &config.rtmp, Service::Rtmp),
         ("httpflv", &config.httpflv, Service::Http),
         ("ws_stream", &config.ws_stream, Service::Http),
-        ("api", &config.api, Service::Http),
+        ("api", &config.api, Service::Control),
     ]
     .into_iter()
     .filter(|(_, listen, _)| listen.enable)
@@ -136,8 +154,15 @@ fn ports(config: &Config) -> Ports {
         rtmp: port(&config.rtmp),
         http: port(&config.httpflv),
         ws: port(&config.ws_stream),
+        api: port(&config.api),
         tls: config.tls.is_enabled(),
     }
+}
+
+/// When this program was made.
+fn built() -> String {
+    let file = std::env::current_exe().and_then(|path| path.metadata()).and_then(|file| file.modified());
+    file.map(|at| log::Utc(at).to_string()).unwrap_or_default()
 }
 
 fn session_options(config: &Config) -> SessionOptions {
@@ -267,6 +292,31 @@ fn bind_error(door: Door, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: cannot listen at {}: {error}{hint}", door.name, door.address))
 }
 
+/// The pages and the control plane, on the shard of `context`.
+fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
+    let context = Weak::clone(context);
+    let asker = move |question| -> Local<Result<Gathered, Busy>> {
+        let context = Weak::upgrade(&context);
+        Box::pin(async move {
+            match context {
+                Some(context) => context.ask(question).await,
+                // The shard ends.
+                None => Err(Busy),
+            }
+        })
+    };
+    let api = Api::new(Arc::clone(&plan.shared), Box::new(asker), Box::new(guard));
+    Rc::new(move |request, asker| {
+        let at_control = asker.service == Service::Control;
+        api.open(request, Caller { peer: asker.peer, ip: asker.ip, at_control })
+    })
+}
+
+/// Whether a request for the control plane may be answered: the one place that decides.
+fn guard(_: &Visit) -> Result<(), Response> {
+    Ok(())
+}
+
 /// What one shard does.
 struct Node {
     context: Rc<Context>,
@@ -277,17 +327,18 @@ struct Node {
 }
 
 impl Node {
-    fn new(plan: &Plan, shard: &Rc<Shard<Arrival>>) -> Rc<Self> {
-        let api = Api::new(Arc::clone(&plan.board), plan.ports, plan.start);
-        let context = Rc::new(Context {
+    fn new(plan: &Plan, shard: &Rc<Shard<Parcel>>) -> Rc<Self> {
+        let context = Rc::new_cyclic(|context| Context {
             shard: Rc::clone(shard),
             options: Arc::clone(&plan.sessions),
             connections: Rc::default(),
+            roster: Rc::default(),
+            inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
-            gate: access::open(),
+            gate: access::Gate::open(),
             webrtc: OnceCell::new(),
-            pages: Rc::new(move |request| api.answer(request)),
+            pages: pages(plan, context),
             refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
@@ -296,11 +347,19 @@ impl Node {
 
     fn page(&self, now: Instant) -> Page {
         let shard = &self.context.shard;
+        let decisions = self.context.gate.decisions();
         let longest = shard.take_longest_walk();
         Page {
             at: now,
             cpu: self.cpu,
             connections: self.context.connections.len(),
+            clients: self.context.roster.counts(),
+            enrolled: self.context.roster.enrolled(),
+            faults: self.context.connections.faults(),
+            decisions: (decisions.granted, decisions.unauthorized + decisions.forbidden),
+            webrtc: self.context.webrtc.get().map_or(0, |webrtc| webrtc.sessions()),
+            traffic: traffic::of_this_thread(),
+            received: shard.registry().received(),
             busy: shard.busy(),
             window: shard.window(),
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
@@ -317,7 +376,7 @@ impl Node {
 }
 
 impl shards::Service for Node {
-    type Arrival = Arrival;
+    type Arrival = Parcel;
 
     fn start(self: &Rc<Self>) -> Result<(), String> {
         if let Some(options) = &self.plan.webrtc {
@@ -341,12 +400,13 @@ impl shards::Service for Node {
         Ok(())
     }
 
-    fn arrive(self: &Rc<Self>, arrival: Arrival) {
-        self.context.arrive(arrival);
+    fn arrive(self: &Rc<Self>, parcel: Parcel) {
+        self.context.arrive(parcel);
     }
 
     fn tick(self: &Rc<Self>, now: Instant) {
         self.context.connections.tick(now);
+        self.context.roster.tick(now);
         if let Some(webrtc) = self.context.webrtc.get() {
             webrtc.tick(now);
         }

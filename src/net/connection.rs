@@ -24,6 +24,12 @@ pub enum Closing {
     /// It said nothing for too long.
     #[error("nothing came for {}", Human(.0))]
     Silent(Duration),
+    /// An operator wants it gone.
+    #[error("an operator closed the connection")]
+    Kicked,
+    /// What it was allowed to do, it was allowed until now.
+    #[error("the permission has expired")]
+    Expired,
     /// The server ends.
     #[error("the server is shutting down")]
     Shutdown,
@@ -41,14 +47,25 @@ impl std::fmt::Display for Human<'_> {
 }
 
 struct Life {
+    id: ConnId,
     deadline: Cell<Option<(Instant, Duration)>>,
+    /// When its permission ends.
+    until: Cell<Option<Instant>>,
     closing: Cell<Option<Closing>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Life {
     fn close(&self, closing: Closing) {
-        if self.closing.get().is_none() {
+        let stands = match self.closing.get() {
+            None => false,
+            // These may still be taken back; the others may not, and so go before them.
+            Some(Closing::Silent(_) | Closing::Expired) => {
+                matches!(closing, Closing::Silent(_) | Closing::Expired)
+            }
+            Some(_) => true,
+        };
+        if !stands {
             self.closing.set(Some(closing));
             if let Some(waker) = self.waker.take() {
                 waker.wake();
@@ -56,7 +73,15 @@ impl Life {
         }
     }
 
-    /// A new deadline, or none: what was said about the last one is void. The end of the server is not.
+    /// A new permission, or none: the end of the last one is void.
+    fn allow(&self, until: Option<Instant>) {
+        self.until.set(until);
+        if self.closing.get() == Some(Closing::Expired) {
+            self.closing.set(None);
+        }
+    }
+
+    /// A new deadline, or none: what was said about the last one is void. All other ends are not.
     fn expect(&self, deadline: Option<(Instant, Duration)>) {
         self.deadline.set(deadline);
         if let Some(Closing::Silent(_)) = self.closing.get() {
@@ -76,6 +101,8 @@ impl Life {
 pub struct Connections {
     lives: RefCell<Slab<Rc<Life>>>,
     ending: Cell<bool>,
+    expired: Cell<u64>,
+    faults: Cell<u64>,
 }
 
 impl Connections {
@@ -89,10 +116,22 @@ impl Connections {
         self.lives.borrow().is_empty()
     }
 
+    /// How many were told to go since their permission had ended.
+    pub fn expired(&self) -> u64 {
+        self.expired.get()
+    }
+
+    /// How many broke their protocol, since the start.
+    pub fn faults(&self) -> u64 {
+        self.faults.get()
+    }
+
     /// Enters a connection that has just come, or has come from another shard.
     pub fn enter(self: &Rc<Self>, id: ConnId, peer: SocketAddr, ticket: Option<Ticket>) -> Connection {
         let life = Rc::new(Life {
+            id,
             deadline: Cell::default(),
+            until: Cell::default(),
             closing: Cell::new(self.ending.get().then_some(Closing::Shutdown)),
             waker: Cell::default(),
         });
@@ -100,15 +139,27 @@ impl Connections {
         Connection { id, peer, ticket, life, slot, table: Rc::clone(self) }
     }
 
-    /// Time passes: those that were silent too long are told to go.
+    /// Time passes: those that were silent too long are told to go, and those whose permission has ended.
     pub fn tick(&self, now: Instant) {
         for (_, life) in self.lives.borrow().iter() {
+            if life.until.get().is_some_and(|until| now >= until) {
+                life.until.set(None);
+                life.close(Closing::Expired);
+                self.expired.update(|count| count + 1);
+            }
             if let Some((deadline, allowed)) = life.deadline.get()
                 && now >= deadline
             {
                 life.close(Closing::Silent(allowed));
             }
         }
+    }
+
+    /// Tells one to go: whether it was there.
+    pub fn kick(&self, id: ConnId) -> bool {
+        let lives = self.lives.borrow();
+        let life = lives.iter().map(|(_, life)| life).find(|life| life.id == id);
+        life.inspect(|life| life.close(Closing::Kicked)).is_some()
     }
 
     /// Tells all to go, and all who come later.
@@ -141,6 +192,11 @@ impl Connection {
         self.peer
     }
 
+    /// It broke its protocol, and is about to end.
+    pub fn note_fault(&self) {
+        self.table.faults.update(|faults| faults + 1);
+    }
+
     /// It must go on within `allowed`.
     pub fn expect_within(&self, allowed: Duration) {
         self.life.expect(Some((Instant::now() + allowed, allowed)));
@@ -149,6 +205,11 @@ impl Connection {
     /// It may be silent.
     pub fn expect_nothing(&self) {
         self.life.expect(None);
+    }
+
+    /// What it does now it may do until then.
+    pub fn allow_until(&self, until: Option<Instant>) {
+        self.life.allow(until);
     }
 
     /// Ready when it is to go.
@@ -217,6 +278,39 @@ mod tests {
         assert_eq!(verdict(&connection), None);
         connection.expect_nothing();
         table.tick(Instant::now() + 10 * allowed);
+        assert_eq!(verdict(&connection), None);
+    }
+
+    #[test]
+    fn who_is_kicked_goes_alone_and_whatever_it_may_do() {
+        let table = Rc::new(Connections::default());
+        let (kicked, other) = (connection(&table), connection(&table));
+        kicked.expect_within(Duration::ZERO);
+        table.tick(Instant::now());
+        assert!(table.kick(kicked.id()));
+        kicked.expect_nothing();
+        kicked.allow_until(None);
+        assert_eq!((verdict(&kicked), verdict(&other)), (Some(Closing::Kicked), None));
+        assert!(!table.kick(ConnId::random()));
+    }
+
+    #[test]
+    fn permission_ends_however_busy_a_connection_is_and_a_new_one_counts_anew() {
+        let table = Rc::new(Connections::default());
+        let connection = connection(&table);
+        let now = Instant::now();
+        connection.allow_until(Some(now + Duration::from_secs(5)));
+        table.tick(now + Duration::from_secs(4));
+        connection.expect_within(Duration::from_secs(60));
+        assert_eq!(verdict(&connection), None);
+        table.tick(now + Duration::from_secs(5));
+        connection.expect_nothing();
+        assert_eq!(verdict(&connection), Some(Closing::Expired));
+        assert_eq!(table.expired(), 1);
+        // It asked for something else.
+        connection.allow_until(None);
+        assert_eq!(verdict(&connection), None);
+        table.tick(now + Duration::from_secs(50));
         assert_eq!(verdict(&connection), None);
     }
 

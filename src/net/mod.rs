@@ -9,5 +9,6 @@ pub mod listener;
 pub mod seldom;
 pub mod socket;
 pub mod tls;
+pub mod traffic;
 pub mod trains;
 pub mod udp;

@@ -2,10 +2,11 @@
 //!
 //! Reads go through one buffer of the shard, so that an idle connection holds none of its own. Writes are one immediate
 //! `sendmsg`; only a full socket waits on the ring. A socket can leave its executor and go on at another.
+//! It counts what passes: bytes of the wire, TLS's own included.
 //! Invariant: no borrow outlives a call, so reader and writer may be polled by different tasks of one shard.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     io::{self, IoSlice},
     mem::MaybeUninit,
@@ -22,7 +23,7 @@ use glommio::net::TcpStream;
 use shards::stream::Sink;
 use socket2::SockRef;
 
-use super::tls::Tls;
+use super::{tls::Tls, traffic};
 
 /// One read takes at most this much: a whole picture of a 4 Mbit/s stream in two or three.
 pub const READ_MAX: usize = 64 * 1024;
@@ -38,6 +39,8 @@ pub struct Socket {
     tls: Option<RefCell<Box<Tls>>>,
     stream: RefCell<TcpStream>,
     peer: SocketAddr,
+    received: Cell<u64>,
+    sent: Cell<u64>,
 }
 
 /// A socket between two executors. Dropped, it closes.
@@ -45,6 +48,16 @@ pub struct Moving {
     fd: OwnedFd,
     tls: Option<Box<Tls>>,
     peer: SocketAddr,
+    traffic: Traffic,
+}
+
+/// Bytes of the wire since a connection began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the peer.
+    pub received: u64,
+    /// To the peer.
+    pub sent: u64,
 }
 
 impl Socket {
@@ -52,15 +65,41 @@ impl Socket {
     /// that it is one peer to limits and logs whichever port it uses.
     pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let socket = Self { fd: stream.as_raw_fd(), tls: None, stream: RefCell::new(stream), peer };
+        let socket = Self::new(stream, None, peer, Traffic::default());
         // The ring's accept asks for it, the immediate one does not; children of hooks must not inherit players.
         let _ = socket.with_fd(|fd| SockRef::from(&fd).set_cloexec(true));
         socket
     }
 
+    fn new(stream: TcpStream, tls: Option<Box<Tls>>, peer: SocketAddr, traffic: Traffic) -> Self {
+        Self {
+            fd: stream.as_raw_fd(),
+            tls: tls.map(RefCell::new),
+            stream: RefCell::new(stream),
+            peer,
+            received: Cell::new(traffic.received),
+            sent: Cell::new(traffic.sent),
+        }
+    }
+
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// What has passed so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { received: self.received.get(), sent: self.sent.get() }
+    }
+
+    fn note_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        traffic::note_received(bytes);
+    }
+
+    fn note_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        traffic::note_sent(bytes);
     }
 
     /// From here on the connection speaks TLS. `received` is what was read of it already, and is plaintext afterwards.
@@ -93,9 +132,10 @@ impl Socket {
     /// Leaves this executor. A stream gives its descriptor away only as a [`duplicate`](Self::duplicate); the original
     /// closes with the stream.
     pub fn depart(self, fd: OwnedFd) -> Moving {
+        let traffic = self.traffic();
         let mut tls = self.tls.map(RefCell::into_inner);
         tls.iter_mut().for_each(|tls| tls.unwatch());
-        Moving { fd, tls, peer: self.peer }
+        Moving { fd, tls, peer: self.peer, traffic }
     }
 
     fn with_fd<R>(&self, act: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
@@ -118,6 +158,7 @@ impl Socket {
                     }
                 }
                 let read = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, scratch))?;
+                self.note_received(read);
                 let Some(tls) = self.tls.as_ref().filter(|_| read > 0) else {
                     into.extend_from_slice(&scratch[..read]);
                     return Poll::Ready(Ok(read));
@@ -148,6 +189,7 @@ impl Socket {
             let room = unsafe { &mut *(ptr::from_mut(room) as *mut [MaybeUninit<u8>]) };
             let read = self.with_fd(|fd| SockRef::from(&fd).recv_with_flags(room, libc::MSG_DONTWAIT))?;
             into.extend_from_slice(&scratch[..read]);
+            self.note_received(read);
             Ok(read)
         });
         match read {
@@ -204,6 +246,7 @@ impl Socket {
     fn poll_flush_tls(&self, cx: &mut Context<'_>, tls: &mut Tls) -> Poll<io::Result<()>> {
         while let Some(ready) = tls.ready() {
             let sent = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, ready))?;
+            self.note_sent(sent);
             tls.advance(sent);
         }
         Poll::Ready(Ok(()))
@@ -211,10 +254,12 @@ impl Socket {
 
     fn send_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        self.with_fd(|fd| match slices {
+        let sent = self.with_fd(|fd| match slices {
             [one] => SockRef::from(&fd).send_with_flags(one, FLAGS),
             many => SockRef::from(&fd).send_vectored_with_flags(many, FLAGS),
-        })
+        })?;
+        self.note_sent(sent);
+        Ok(sent)
     }
 }
 
@@ -243,7 +288,9 @@ impl Sink for Socket {
 
     fn poll_send(&self, cx: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
         let Some(tls) = &self.tls else {
-            return Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, head);
+            let sent = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, head))?;
+            self.note_sent(sent);
+            return Poll::Ready(Ok(sent));
         };
         let mut tls = tls.borrow_mut();
         ready!(self.poll_flush_tls(cx, &mut tls))?;
@@ -259,7 +306,6 @@ impl Moving {
         // SAFETY: the descriptor is owned, and its ownership passes to the stream.
         #[allow(unsafe_code)]
         let stream = unsafe { TcpStream::from_raw_fd(self.fd.into_raw_fd()) };
-        let (fd, tls) = (stream.as_raw_fd(), self.tls.map(RefCell::new));
-        Socket { fd, tls, stream: RefCell::new(stream), peer: self.peer }
+        Socket::new(stream, self.tls, self.peer, self.traffic)
     }
 }

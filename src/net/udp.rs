@@ -14,7 +14,10 @@ use std::{
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 
-use super::trains::{self, Train, Way};
+use super::{
+    traffic,
+    trains::{self, Train, Way},
+};
 
 /// Room for what one receive gives for one sender: the kernel joins up to this much (GRO).
 const DATAGRAM_ROOM: usize = 64 * 1024;
@@ -108,6 +111,7 @@ impl Udp {
                 local: meta.dst_ip.map(|ip| ip.to_canonical()),
             };
             let joined = room.get(..meta.len).unwrap_or_default();
+            traffic::note_received(joined.len());
             for datagram in joined.chunks(meta.stride.max(1)) {
                 take(route, datagram);
                 count += 1;
@@ -128,7 +132,9 @@ impl Udp {
             segment_size: segment,
             src_ip: route.local.map(|ip| self.outward((ip, 0).into()).ip()),
         };
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)?;
+        traffic::note_sent(contents.len());
+        Ok(())
     }
 
     /// Sends trains that lie one behind the other in `contents`, in as few calls as can be; how many left.
@@ -137,7 +143,10 @@ impl Udp {
     /// What the system says when none left: `WouldBlock` when the kernel's buffer is full.
     pub fn send_trains(&self, way: &Way, contents: &[u8], trains: &[Train]) -> io::Result<usize> {
         let from = way.from.map(|ip| self.outward((ip, 0).into()).ip());
-        trains::send(self.socket.as_fd(), &Way { to: self.outward(way.to), from }, contents, trains)
+        let left =
+            trains::send(self.socket.as_fd(), &Way { to: self.outward(way.to), from }, contents, trains)?;
+        traffic::note_sent(trains.iter().take(left).map(|train| train.bytes).sum());
+        Ok(left)
     }
 
     /// The most datagrams that one [`send`](Self::send) takes.

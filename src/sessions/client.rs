@@ -4,8 +4,8 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
-    rc::Rc,
-    sync::Arc,
+    net::IpAddr,
+    rc::{Rc, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -13,12 +13,14 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use shards::{
     ShardId,
+    media::StreamKey,
     shard::HASTE,
-    stream::{Evicted, Leave, Party, Publisher, Subscriber},
+    stream::{Evicted, Gauge, Leave, Publisher, Subscriber},
 };
 
 use super::{Arrival, Guest};
 use crate::{
+    clients::{Card, Kind, Meter, Reading, Said},
     conn_id::ConnId,
     net::{
         connection::{Closing, Connection},
@@ -105,9 +107,19 @@ impl Client {
         &self.0.socket
     }
 
-    /// Who it is, for the stream it publishes.
-    pub fn party(&self, protocol: &'static str) -> Party {
-        Party { id: Arc::from(self.id().to_string()), protocol, peer: self.0.entry.peer() }
+    /// Its own address, as far as it is known.
+    pub fn ip(&self) -> IpAddr {
+        self.0.entry.peer().ip()
+    }
+
+    /// Who it is and what it said, now that its wish for `key` is granted.
+    pub fn card(&self, kind: Kind, key: &StreamKey, said: Said) -> Card {
+        Card::new(self.id(), self.0.entry.peer(), self.ip(), kind, key, said)
+    }
+
+    /// Where its figures are read; those of a reader with its `gauge`.
+    pub fn meter(&self, gauge: Option<Gauge>) -> Box<dyn Meter> {
+        Box::new(SocketMeter { socket: Rc::downgrade(&self.0.socket), gauge })
     }
 
     /// Leaves this shard.
@@ -296,6 +308,20 @@ impl Client {
             Ok(())
         })
         .await;
+    }
+}
+
+/// A connection's bytes, and a reader's place in its stream. Holds neither.
+struct SocketMeter {
+    socket: Weak<Socket>,
+    gauge: Option<Gauge>,
+}
+
+impl Meter for SocketMeter {
+    fn read(&self) -> Reading {
+        let traffic = self.socket.upgrade().map(|socket| socket.traffic()).unwrap_or_default();
+        let (stats, lag) = self.gauge.as_ref().and_then(Gauge::read).unwrap_or_default();
+        Reading { bytes_in: traffic.received, bytes_out: traffic.sent, lag, skips: stats.skips }
     }
 }
 

@@ -6,13 +6,14 @@ use bytes::{Bytes, BytesMut};
 use shards::media::StreamKey;
 
 use super::{
-    Client, Context, Guest,
-    access::{Action, Ask, Denied},
+    Answering, Asker, Client, Context, Guest, Service,
+    access::{Action, Ask, Denied, Grant},
     client::Gone,
     flv::{self, Framing},
     webrtc,
 };
 use crate::{
+    clients::{Said, note},
     net::connection::Closing,
     protocols::{
         http::{
@@ -36,15 +37,25 @@ pub struct Visit {
     key: StreamKey,
     reply: Reply,
     token: Option<String>,
-    query: String,
+    said: Said,
+    /// The port's.
+    service: Service,
     /// What came behind the request.
     input: BytesMut,
 }
 
 impl Visit {
-    fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
+    fn new(
+        request: &Request,
+        wish: Wish,
+        key: StreamKey,
+        reply: Reply,
+        service: Service,
+        input: BytesMut,
+    ) -> Self {
         let token = request.token().map(str::to_owned);
-        Self { wish, key, reply, token, query: request.target.raw_query().to_owned(), input }
+        let said = said(request, &key);
+        Self { wish, key, reply, token, said, service, input }
     }
 
     /// The stream.
@@ -55,6 +66,21 @@ impl Visit {
     /// Whether a mirror of the stream would do.
     pub fn only_plays(&self) -> bool {
         matches!(self.wish, Wish::Play(_) | Wish::PlayWebSocket(_))
+    }
+}
+
+/// What a client said of itself. SRS has RTMP's address for everybody, so that backends know one form.
+fn said(request: &Request, key: &StreamKey) -> Said {
+    let header = |name| note(request.headers.get(name).unwrap_or_default());
+    let named = ["vhost", "domain"].iter().find_map(|name| request.query.get(name));
+    let host = request.host().rsplit_once(':').map_or(request.host(), |(host, _)| host);
+    Said {
+        vhost: note(named.filter(|name| !name.is_empty()).unwrap_or(host)),
+        tc_url: format!("rtmp://{}/{}", note(request.host()), key.app()),
+        page_url: header("referer"),
+        swf_url: String::new(),
+        user_agent: header("user-agent"),
+        param: request.target.raw_query().to_owned(),
     }
 }
 
@@ -80,6 +106,8 @@ enum Route {
     Stream(StreamKey, Wish),
     /// WebRTC signalling: whose stream it is about, the body may have to tell.
     Signal(Door),
+    /// A page, or the control plane.
+    Page(Answering),
 }
 
 /// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` its first request is
@@ -87,6 +115,7 @@ enum Route {
 pub async fn serve(
     context: &Rc<Context>,
     mut client: Client,
+    service: Service,
     mut input: BytesMut,
     refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
@@ -114,9 +143,10 @@ pub async fn serve(
             client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
             return None;
         }
-        let route = match route(context, &request) {
+        let asker = Asker { peer: client.entry().peer(), ip: client.ip(), service };
+        let route = match route(context, &request, asker) {
             Route::Stream(key, wish) => {
-                let visit = Visit::new(&request, wish, key, request.reply(), input);
+                let visit = Visit::new(&request, wish, key, request.reply(), service, input);
                 return Some((client, Guest::Http(Box::new(visit))));
             }
             route => route,
@@ -132,11 +162,13 @@ pub async fn serve(
             Route::Signal(door) => match door.open(&request, &body?) {
                 Ok(call) => {
                     let key = call.key.clone();
-                    let visit = Visit::new(&request, Wish::Signal(Box::new(call)), key, reply, input);
+                    let wish = Wish::Signal(Box::new(call));
+                    let visit = Visit::new(&request, wish, key, reply, service, input);
                     return Some((client, Guest::Http(Box::new(visit))));
                 }
                 Err(error) => webrtc::wrong(door, &error),
             },
+            Route::Page(answering) => answering(body?).await,
             Route::Answer(response) => response,
             Route::Stream(..) => return None,
         };
@@ -184,7 +216,8 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
     }
     let response = match gone {
         Gone::Closing(closing @ Closing::Silent(_)) => Response::text(Status::REQUEST_TIMEOUT, closing),
-        Gone::Closing(closing @ Closing::Shutdown) => Response::text(Status::UNAVAILABLE, closing),
+        Gone::Closing(closing @ Closing::Kicked) => Response::text(Status::FORBIDDEN, closing),
+        Gone::Closing(closing) => Response::text(Status::UNAVAILABLE, closing),
         Gone::Peer(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Response::text(Status::BAD_REQUEST, "the request ended within its head")
         }
@@ -194,12 +227,13 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
 }
 
 async fn malformed(client: Client, error: &HttpError) {
+    client.entry().note_fault();
     tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "HTTP: {error}");
     client.farewell(&Response::error(error).write(Reply::CLOSE)).await;
 }
 
 /// Decides what a request asks for. Streams first: `….flv`, or a WebSocket; then pages.
-fn route(context: &Rc<Context>, request: &Request) -> Route {
+fn route(context: &Rc<Context>, request: &Request, asker: Asker) -> Route {
     if request.wants_websocket() {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
@@ -219,8 +253,8 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
             _ => Route::Answer(Response::method_not_allowed(STREAM_METHODS)),
         };
     }
-    if let Some(response) = (context.pages)(request) {
-        return Route::Answer(response);
+    if let Some(answering) = (context.pages)(request, asker) {
+        return Route::Page(answering);
     }
     Route::Answer(match (request.method, path) {
         (Method::Options, _) => Response::options(request, STREAM_METHODS),
@@ -275,9 +309,7 @@ const fn framing(version: Version) -> Framing {
 /// The answer to one who may not.
 fn denial(denied: &Denied) -> Response {
     match denied {
-        Denied::Unauthorized(_) => {
-            Response::text(Status::UNAUTHORIZED, denied).header("WWW-Authenticate", "Bearer").cors()
-        }
+        Denied::Unauthorized(_) => Response::unauthorized(denied),
         Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
     }
 }
@@ -289,7 +321,7 @@ pub async fn go_on(
     visit: Visit,
     refusal: Option<&str>,
 ) -> Option<(Client, Guest)> {
-    let Visit { wish, key, reply, token, query, input } = visit;
+    let Visit { wish, key, reply, token, said, service, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
         client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
@@ -302,21 +334,31 @@ pub async fn go_on(
         // It asks when it knows more.
         Wish::Signal(_) => None,
     };
+    let mut leave = Grant::default();
     if let Some((action, protocol)) = asks {
-        let ask = Ask::new(action, &key, protocol, client.entry().peer()).with(token, &query);
-        if let Err(denied) = (context.gate)(ask).await {
-            tracing::warn!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "refused: {denied}");
-            client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
-            return None;
+        let peer = client.entry().peer();
+        let ask = Ask::new(client.id(), action, &key, protocol, peer).with(token, &said.param).from(
+            client.ip(),
+            "",
+            &said.page_url,
+        );
+        match context.gate.ask(ask).await {
+            Ok(grant) => leave = grant,
+            Err(denied) => {
+                tracing::warn!(conn = %client.id(), stream = %key, %peer, "refused: {denied}");
+                client.farewell(&denial(&denied).write(Reply { keep_alive: false, ..reply })).await;
+                return None;
+            }
         }
     }
+    client.entry().allow_until(leave.until);
     match wish {
         Wish::Signal(call) => {
-            let response = webrtc::answer(context, call, client.entry().peer()).await;
+            let response = webrtc::answer(context, call, &client, said).await;
             let client = say(context, client, &response, reply).await?;
-            return Box::pin(serve(context, client, input, None)).await;
+            return Box::pin(serve(context, client, service, input, None)).await;
         }
-        Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, input)).await,
+        Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, said, input)).await,
         Wish::Head => {
             let live = context.shard.registry().find(&key).is_some_and(|stream| stream.is_live());
             let words = if live {
@@ -329,12 +371,12 @@ pub async fn go_on(
         }
         Wish::PlayWebSocket(head) => {
             if client.send(&head).await.is_ok() {
-                Box::pin(flv::play(context, client, &key, Framing::WebSocket, reply, input)).await;
+                Box::pin(flv::play(context, client, &key, Framing::WebSocket, reply, said, input)).await;
             }
         }
         Wish::PublishWebSocket(head) => {
             if client.send(&head).await.is_ok() {
-                Box::pin(flv::publish(context, client, &key, input)).await;
+                Box::pin(flv::publish(context, client, &key, said, input)).await;
             }
         }
     }

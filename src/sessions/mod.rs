@@ -8,24 +8,30 @@ mod client;
 pub mod flv;
 mod http;
 mod ingest;
+mod inquire;
 pub mod rtmp;
 pub mod rtp;
 pub mod webrtc;
 
 use std::{
     cell::{Cell, OnceCell},
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
 pub use client::Client;
+pub use inquire::inquiries;
 
 use crate::{
+    clients::{Inquiries, Roster, inquiry::Mail},
     conn_id::ConnId,
     net::{
         admission::{Admission, Ticket},
@@ -34,7 +40,10 @@ use crate::{
         socket::{Moving, Socket},
         tls,
     },
-    protocols::{http::Limits, rtmp::ReaderOptions},
+    protocols::{
+        http::{Limits, Request, Response},
+        rtmp::ReaderOptions,
+    },
 };
 
 /// What sessions need of the configuration.
@@ -67,19 +76,40 @@ pub enum Service {
     Rtmp,
     /// HTTP: pages, FLV and WebSocket.
     Http,
+    /// The same at the control port.
+    Control,
 }
 
-/// What the HTTP port answers besides streams: the pages and the API. `None`: there is nothing at that path.
-pub type Pages = Rc<dyn Fn(&crate::protocols::http::Request) -> Option<crate::protocols::http::Response>>;
+/// What the HTTP ports answer besides streams, the pages and the API: asked with a request, who made it and at which port.
+/// `None`: there is nothing at that path.
+pub type Pages = Rc<dyn Fn(&Request, Asker) -> Option<Answering>>;
+
+/// What answers such a request, once its body has come.
+pub type Answering = Box<dyn FnOnce(Bytes) -> Pin<Box<dyn Future<Output = Response>>>>;
+
+/// Who asks for something that is no stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Its own address, as far as it is known.
+    pub ip: IpAddr,
+    /// The port's service.
+    pub service: Service,
+}
 
 /// What all sessions of a shard share.
 pub struct Context {
     /// The shard: its streams and the way to the others.
-    pub shard: Rc<Shard<Arrival>>,
+    pub shard: Rc<Shard<Parcel>>,
     /// The configuration's part.
     pub options: Arc<SessionOptions>,
     /// Who is connected to this shard.
     pub connections: Rc<Connections>,
+    /// Who of them publishes and plays.
+    pub roster: Rc<Roster>,
+    /// Questions to all shards.
+    pub inquiries: Rc<Inquiries>,
     /// The door.
     pub admission: Arc<Admission>,
     /// The certificate, if there is one.
@@ -113,6 +143,14 @@ const REFUSING_MAX: usize = 64;
 /// How long a connection waits for room in the inbox of its owner, in steps of [`INBOX_STEP`].
 const INBOX_TRIES: usize = 200;
 const INBOX_STEP: Duration = Duration::from_millis(5);
+
+/// What shards send each other.
+pub enum Parcel {
+    /// A connection.
+    Arrival(Arrival),
+    /// A question to all shards, or the answer of one.
+    Mail(Mail),
+}
 
 /// A connection on its way to the shard that owns its stream. Dropped anywhere, it closes.
 pub struct Arrival {
@@ -164,8 +202,16 @@ impl Context {
         );
     }
 
+    /// Takes what another shard has sent.
+    pub fn arrive(self: &Rc<Self>, parcel: Parcel) {
+        match parcel {
+            Parcel::Arrival(arrival) => self.receive(arrival),
+            Parcel::Mail(mail) => self.read(mail),
+        }
+    }
+
     /// Goes on with a connection that another shard has sent.
-    pub fn arrive(self: &Rc<Self>, arrival: Arrival) {
+    fn receive(self: &Rc<Self>, arrival: Arrival) {
         let (context, id) = (Rc::clone(self), arrival.id);
         shards::spawn(
             async move {
@@ -215,9 +261,10 @@ impl Context {
             }
         };
         for _ in 0..INBOX_TRIES {
-            match self.shard.outbox().send(to, arrival) {
+            match self.shard.outbox().send(to, Parcel::Arrival(arrival)) {
                 Ok(()) => return None,
-                Err(back) => arrival = back,
+                Err(Parcel::Arrival(back)) => arrival = back,
+                Err(Parcel::Mail(_)) => unreachable!("what comes back is what was sent"),
             }
             timer::sleep(INBOX_STEP).await;
         }
@@ -260,10 +307,10 @@ async fn meet(
     let client = Client::new(entry, socket);
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
-        Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
+        _ if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
             webrtc::tcp::serve(client, input).await
         }
-        Service::Http => http::serve(context, client, input, refusal).await,
+        service => http::serve(context, client, service, input, refusal).await,
     }
 }
 

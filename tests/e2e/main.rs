@@ -3,8 +3,10 @@
 //! One binary for all areas, so that the harness is compiled and linked once. `scripts/deps.sh test` installs the
 //! clients. One area alone: `cargo test --test e2e play_matrix`.
 
+mod api_v1;
 mod browser;
 mod cli;
+mod console;
 mod hostile;
 mod http;
 mod mirrors;
@@ -28,4 +30,5 @@ mod webrtc_life;
 mod webrtc_loss;
 mod webrtc_offers;
 mod webrtc_play;
+mod webrtc_publish;
 mod webrtc_signalling;

@@ -1,7 +1,7 @@
 //! WebRTC sessions that are opened and abandoned, at every stage: nothing of them stays.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -43,15 +43,23 @@ fn is_dtls(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| (20..64).contains(first))
 }
 
-/// Opens a session and leaves it at `stage`.
-fn abandon(maker: &Maker, server: SocketAddr, target: &str, stage: Stage) -> Result<(), String> {
-    let told = |error: &dyn std::fmt::Display| format!("{stage:?}: {error}");
-    let socket = UdpSocket::bind("127.0.0.1:0").map_err(|e| told(&e))?;
-    let here = socket.local_addr().map_err(|e| told(&e))?;
-    let (mut peer, offer) = maker.peer(here, Instant::now()).map_err(|e| told(&e))?;
+/// Opens a session from `ip` and leaves it at `stage`. The address is its own: a client that got the port of one before it
+/// would hear what the server still tells that one.
+fn abandon(
+    maker: &Maker,
+    ip: Ipv4Addr,
+    server: SocketAddr,
+    target: &str,
+    stage: Stage,
+) -> Result<(), String> {
+    let told = |at: &'static str| move |error: &dyn std::fmt::Display| format!("{stage:?}, {at}: {error}");
+    let socket = UdpSocket::bind((ip, 0)).map_err(|e| told("a socket")(&e))?;
+    let here = socket.local_addr().map_err(|e| told("a socket")(&e))?;
+    let (mut peer, offer) = maker.peer(here, Instant::now()).map_err(|e| told("the offer")(&e))?;
     let request = signal::offer(&server.to_string(), target, None, &offer);
-    let reply = signal::exchange(server, None, &request, PATIENCE).map_err(|e| told(&e))?;
-    peer.answer(reply.answer().map_err(|e| told(&e))?).map_err(|e| told(&e))?;
+    let reply = signal::exchange(server, None, &request, PATIENCE).map_err(|e| told("the POST")(&e))?;
+    let answer = reply.answer().map_err(|e| told("the POST")(&e))?;
+    peer.answer(answer).map_err(|e| told("the answer")(&e))?;
     if stage == Stage::NoIce {
         return Ok(());
     }
@@ -71,7 +79,7 @@ fn abandon(maker: &Maker, server: SocketAddr, target: &str, stage: Stage) -> Res
                 }
             }
         });
-        let next = next.map_err(|e| told(&e))?;
+        let next = next.map_err(|e| told("what it is to do")(&e))?;
         let done = match stage {
             Stage::NoIce => true,
             Stage::NoDtls => answered >= 1 && hellos >= 1,
@@ -88,12 +96,18 @@ fn abandon(maker: &Maker, server: SocketAddr, target: &str, stage: Stage) -> Res
         }
         let wait = next.saturating_duration_since(Instant::now());
         let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(50));
-        socket.set_read_timeout(Some(wait)).map_err(|e| told(&e))?;
+        socket.set_read_timeout(Some(wait)).map_err(|e| told("waiting")(&e))?;
         let mut buffer = [0; 2_048];
         if let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
             heard_dtls += usize::from(is_dtls(&buffer[..bytes]));
             answered += usize::from(buffer[0] < 4);
-            peer.receive(Instant::now(), from, &buffer[..bytes]).map_err(|e| told(&e))?;
+            peer.receive(Instant::now(), from, &buffer[..bytes]).map_err(|e| {
+                let first = buffer[0];
+                format!(
+                    "{stage:?}, a datagram of {bytes} bytes from {from} that begins with {first}, after {answered} \
+                     answers and {heard_dtls} of DTLS: {e}"
+                )
+            })?;
         }
     }
 }
@@ -112,8 +126,10 @@ fn abandon_all(server: SocketAddr, each: usize, round: usize) {
                         0 => "/whep/live/cam".to_owned(),
                         _ => format!("/whip/live/left-{round}-{n}"),
                     };
-                    abandon(&makers[n % 2], server, &target, *stage)
-                        .unwrap_or_else(|error| panic!("{error}"));
+                    let [.., high, low] = (n as u32).to_be_bytes();
+                    let ip = Ipv4Addr::new(127, 1 + round as u8, high, low);
+                    abandon(&makers[n % 2], ip, server, &target, *stage)
+                        .unwrap_or_else(|error| panic!("session {n} of round {round}: {error}"));
                 }
             });
         }

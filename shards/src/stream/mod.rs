@@ -42,7 +42,7 @@ pub use ring::{Batch, Cursor, Headers, Read, Ring, RingOptions};
 pub use scene::{Scene, TRACKS_MAX};
 pub use sink::Sink;
 pub use step::Step;
-pub use subscriber::Subscriber;
+pub use subscriber::{Gauge, Subscriber};
 pub use tap::Relay;
 pub use timeline::{Repairs, STEP_MIN, Timeline};
 
@@ -94,6 +94,8 @@ pub struct Party {
     pub protocol: &'static str,
     /// Its address.
     pub peer: SocketAddr,
+    /// The address it connected to, as it said; may be empty.
+    pub tc_url: Arc<str>,
 }
 
 /// A stream, shared among the tasks of its shard; see the module.
@@ -257,6 +259,11 @@ impl Stream {
         let share = self.share.get();
         self.share.set(share + (newest - share) * SHARE_NEWEST);
         self.share.get()
+    }
+
+    /// Payload bytes that came from its publishers; of a mirror none.
+    pub fn received(&self) -> u64 {
+        self.inner.borrow().received()
     }
 
     /// What all its readers came to.

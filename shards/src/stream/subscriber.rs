@@ -1,24 +1,51 @@
 //! Who reads: a place in one rendition. Dropped, the place is free.
 
 use std::{
-    rc::Rc,
+    cell::Cell,
+    rc::{Rc, Weak},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 
 use super::{Leave, Mux, ReaderStats, RenditionKind, Stream};
+use crate::media::Timestamp;
 
 /// A reader's handle, held by its session.
 pub struct Subscriber {
     stream: Rc<Stream>,
     kind: RenditionKind,
     slot: usize,
+    place: Place,
+}
+
+/// Where a reader is: its rendition and its slot there; `None` once it has left. Shared with its gauge.
+type Place = Rc<Cell<Option<(RenditionKind, usize)>>>;
+
+/// Reads what a reader has come to, from outside its session, for as long as it is there.
+pub struct Gauge {
+    stream: Weak<Stream>,
+    place: Place,
+}
+
+impl Gauge {
+    /// Its counters, and how far it is behind its stream in media time; `None` once it has left.
+    pub fn read(&self) -> Option<(ReaderStats, Timestamp)> {
+        let (kind, slot) = self.place.get()?;
+        let stream = self.stream.upgrade()?;
+        let inner = stream.inner.borrow();
+        Some((inner.reader(kind, slot)?.stats(), inner.lag(kind, slot)))
+    }
 }
 
 impl Subscriber {
     pub(super) fn new(stream: Rc<Stream>, kind: RenditionKind, slot: usize) -> Self {
-        Self { stream, kind, slot }
+        Self { stream, kind, slot, place: Rc::new(Cell::new(Some((kind, slot)))) }
+    }
+
+    /// For those who want to know how it goes.
+    pub fn gauge(&self) -> Gauge {
+        Gauge { stream: Rc::downgrade(&self.stream), place: Rc::clone(&self.place) }
     }
 
     /// The stream it reads.
@@ -65,6 +92,7 @@ impl Subscriber {
             self.slot = moved.unwrap_or(self.slot);
             self.stream.mark_sound();
             self.kind = kind;
+            self.place.set(Some((self.kind, self.slot)));
         }
     }
 
@@ -80,9 +108,15 @@ impl Subscriber {
         inner.reader(self.kind, self.slot).map(|reader| reader.stats()).unwrap_or_default()
     }
 
+    /// Counters so far, and how far it is behind its stream in media time.
+    pub fn standing(&self) -> (ReaderStats, Timestamp) {
+        (self.stats(), self.stream.inner.borrow().lag(self.kind, self.slot))
+    }
+
     /// Leaves. What is left of a unit that the peer has got a part of is returned (and control bytes that waited for their
     /// turn): it must be sent before anything else would make sense to the peer.
     pub fn leave(self) -> (ReaderStats, Vec<Bytes>) {
+        self.place.set(None);
         let left = self.stream.inner.borrow_mut().leave(self.kind, self.slot);
         left.map(|reader| reader.into_rest()).unwrap_or_default()
     }
@@ -90,6 +124,7 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        self.place.set(None);
         self.stream.inner.borrow_mut().leave(self.kind, self.slot);
     }
 }

@@ -131,6 +131,11 @@ impl Response {
         Self::text(Status::METHOD_NOT_ALLOWED, sentence).header("Allow", allow).cors()
     }
 
+    /// 401, and that a bearer token would do (RFC 6750 §3).
+    pub fn unauthorized(sentence: impl std::fmt::Display) -> Self {
+        Self::text(Status::UNAUTHORIZED, sentence).header("WWW-Authenticate", "Bearer").cors()
+    }
+
     /// The answer to OPTIONS, be it a browser's question before a cross-origin request or plain curiosity. 200 rather
     /// than 204, as clients of SRS expect.
     pub fn options(request: &Request, allow: &str) -> Self {

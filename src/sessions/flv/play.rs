@@ -13,6 +13,7 @@ use super::{
     egress::{FlvMux, Framing},
 };
 use crate::{
+    clients::{Kind, Said},
     net::connection::Closing,
     protocols::{
         http::{Reply, Response, Status, chunked},
@@ -41,13 +42,14 @@ pub async fn run(
     key: &StreamKey,
     framing: Framing,
     reply: Reply,
+    said: Said,
     mut input: BytesMut,
 ) {
     let stream = context.shard.obtain_for_viewer(key);
     client.entry().expect_nothing();
-    let name = match framing {
-        Framing::WebSocket => "WS-FLV",
-        _ => "HTTP-FLV",
+    let (name, kind) = match framing {
+        Framing::WebSocket => ("WS-FLV", Kind::WsFlvPlay),
+        _ => ("HTTP-FLV", Kind::FlvPlay),
     };
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "plays by {name}");
     let start = Instant::now();
@@ -56,6 +58,8 @@ pub async fn run(
         || Box::new(FlvMux::new(framing)),
         Rc::clone(client.socket()) as _,
     );
+    let card = client.card(kind, key, said);
+    let enrolled = context.roster.enroll(card, client.meter(Some(subscriber.gauge())));
     let mut control =
         (framing == Framing::WebSocket).then(|| Box::new(ControlReader::new(PLAYER_MESSAGE_MAX, true)));
     let outcome = loop {
@@ -73,6 +77,7 @@ pub async fn run(
     };
     let started = subscriber.has_started();
     let (stats, rest) = subscriber.leave();
+    drop(enrolled);
     // Boxed, so that the room for it is not held while the stream plays.
     Box::pin(Goodbye { client, key, framing, started, stats, rest, reply, start }.say(outcome)).await;
 }
@@ -122,11 +127,13 @@ impl Goodbye<'_> {
             Outcome::Gone(why) => return self.log(&why),
             Outcome::WebSocket(words, why) => (words, why),
             Outcome::Closing(closing) => {
-                let code = match closing {
-                    Closing::Shutdown => close::GOING_AWAY,
-                    Closing::Silent(_) => close::POLICY,
+                let (code, status) = match closing {
+                    Closing::Shutdown => (close::GOING_AWAY, Status::UNAVAILABLE),
+                    Closing::Silent(_) => (close::POLICY, Status::UNAVAILABLE),
+                    Closing::Kicked => (close::POLICY, Status::FORBIDDEN),
+                    Closing::Expired => (close::POLICY, Status::UNAUTHORIZED),
                 };
-                (self.words(code, Status::UNAVAILABLE, &closing.to_string()), closing.to_string())
+                (self.words(code, status, &closing.to_string()), closing.to_string())
             }
             Outcome::Leave(Leave::NoPublisher) => {
                 let why = format!("nobody publishes {}", self.key);
@@ -159,7 +166,11 @@ impl Goodbye<'_> {
         match self.framing {
             Framing::WebSocket => ws::frame::close(code, sentence),
             _ if !self.started => {
-                Response::text(status, sentence).cors().write(Reply { keep_alive: false, ..self.reply })
+                let response = match status {
+                    Status::UNAUTHORIZED => Response::unauthorized(sentence),
+                    status => Response::text(status, sentence).cors(),
+                };
+                response.write(Reply { keep_alive: false, ..self.reply })
             }
             Framing::Chunked => Bytes::from_static(chunked::LAST),
             Framing::Plain => Bytes::new(),

@@ -7,6 +7,7 @@ use shards::{media::StreamKey, stream::Evicted};
 
 use super::close;
 use crate::{
+    clients::{Kind, Said},
     net::connection::Closing,
     protocols::{
         flv::{Reader, ReaderOptions},
@@ -38,7 +39,7 @@ impl From<Evicted> for Ended {
 }
 
 /// Publishes `key`. The WebSocket has been agreed on; `input` is what has come behind the request.
-pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, input: BytesMut) {
+pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, said: Said, input: BytesMut) {
     let mut machine = Machine::new(Options {
         message_bytes_max: context.options.ws_message_bytes_max,
         // RTCPilot's own pages do not always mask.
@@ -46,10 +47,12 @@ pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, input: 
         ..Options::new(Role::Server)
     });
     *machine.input() = input;
+    let card = client.card(Kind::WsFlvPublish, key, said);
     let stream = context.shard.obtain(key);
-    let ended = match stream.publish(client.party("ws-flv")) {
+    let ended = match stream.publish(card.party()) {
         Ok(publisher) => {
             tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "publishes by WS-FLV");
+            let _enrolled = context.roster.enroll(card, client.meter(None));
             client.entry().expect_within(context.options.first_frame_timeout);
             let start = Instant::now();
             let mut ingest = Ingest::new(client.id(), publisher);
@@ -90,6 +93,7 @@ async fn flow(context: &Rc<Context>, client: &Client, machine: &mut Machine, ing
                 Ok(Some(Event::Close { .. })) => return Ended::silent("the publisher closed its WebSocket"),
                 // The machine has written the close frame.
                 Err(error) => {
+                    client.entry().note_fault();
                     tracing::warn!(conn = %client.id(), "WebSocket: {error}");
                     return Ended::silent(error);
                 }

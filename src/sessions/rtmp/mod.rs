@@ -19,6 +19,7 @@ use super::{
     client::Gone,
 };
 use crate::{
+    clients::Said,
     net::connection::Closing,
     protocols::rtmp::{
         self, Event, Farewell, PlayRequest, PublishRequest, Reject, Server, ServerOptions, StreamUrl,
@@ -63,6 +64,19 @@ impl Wish {
     }
 }
 
+/// What a client said of itself.
+fn said(server: &Server, url: &StreamUrl) -> Said {
+    let connect = server.connect();
+    Said {
+        vhost: url.vhost.clone().unwrap_or_else(|| url.host.clone()),
+        tc_url: connect.tc_url.clone(),
+        page_url: connect.page_url.clone(),
+        swf_url: connect.swf_url.clone(),
+        user_agent: connect.flash_ver.clone(),
+        param: url.params.as_str().to_owned(),
+    }
+}
+
 /// How a role ended.
 enum End {
     /// The client may ask for something else.
@@ -83,6 +97,8 @@ impl End {
 fn farewell(closing: Closing) -> Farewell {
     match closing {
         Closing::Silent(_) => Farewell::Idle,
+        Closing::Kicked => Farewell::Kicked(closing.to_string()),
+        Closing::Expired => Farewell::Expired,
         Closing::Shutdown => Farewell::ShuttingDown,
     }
 }
@@ -117,28 +133,33 @@ pub async fn go_on(
 ) -> Option<(Client, Guest)> {
     let Visit { mut server, key, wish } = visit;
     let start = Instant::now();
-    let refusal = match refusal {
-        Some(why) => Some(why.to_owned()),
+    let decision = match refusal {
+        Some(why) => Err(why.to_owned()),
         None => {
-            let action = if matches!(wish, Wish::Publish(_)) { Action::Publish } else { Action::Play };
-            let params = &wish.url().params;
-            let ask = Ask::new(action, &key, "rtmp", client.entry().peer());
-            let token = params.get("token").map(Cow::into_owned);
-            (context.gate)(ask.with(token, params.as_str())).await.err().map(|denied| denied.to_string())
+            let ask = ask(&client, &server, &key, &wish);
+            context.gate.ask(ask).await.map_err(|denied| denied.to_string())
         }
     };
-    let end = match (refusal, wish) {
-        (Some(why), wish) => refuse(&client, &mut server, &wish, &why),
-        (None, Wish::Publish(request)) => {
-            Box::pin(publish::run(context, &client, &mut server, *request, &key)).await
-        }
-        (None, Wish::Play(request)) => {
-            Box::pin(play::run(context, &client, &mut server, request.duration, &key)).await
+    let end = match (&decision, wish) {
+        (Err(why), wish) => refuse(&client, &mut server, &wish, why),
+        (Ok(grant), wish) => {
+            client.entry().allow_until(grant.until);
+            match wish {
+                Wish::Publish(request) => {
+                    Box::pin(publish::run(context, &client, &mut server, *request, &key)).await
+                }
+                Wish::Play(request) => {
+                    Box::pin(play::run(context, &client, &mut server, *request, &key)).await
+                }
+            }
         }
     };
+    // The places that the grant held are free from here on.
+    drop(decision);
     match end {
         End::Idle => {
             glommio::timer::sleep(ROLE_MIN.saturating_sub(start.elapsed())).await;
+            client.entry().allow_until(None);
             client.entry().expect_within(context.options.idle_timeout);
             Box::pin(negotiate(client, server, None)).await
         }
@@ -148,6 +169,16 @@ pub async fn go_on(
         }
         End::Gone => None,
     }
+}
+
+/// What is asked at the gate.
+fn ask(client: &Client, server: &Server, key: &StreamKey, wish: &Wish) -> Ask {
+    let action = if matches!(wish, Wish::Publish(_)) { Action::Publish } else { Action::Play };
+    let (params, connect) = (&wish.url().params, server.connect());
+    let peer = client.entry().peer();
+    Ask::new(client.id(), action, key, "rtmp", peer)
+        .with(params.get("token").map(Cow::into_owned), params.as_str())
+        .from(client.ip(), &connect.tc_url, &connect.page_url)
 }
 
 /// Talks with the client until it asks for a stream.
@@ -188,6 +219,7 @@ async fn negotiate(
             // What is said about a stream that is not there has no meaning.
             Ok(Some(_)) => continue,
             Err(error) => {
+                client.entry().note_fault();
                 tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "RTMP: {error}");
                 close(client, server, Vec::new(), Some(Farewell::Kicked(error.to_string()))).await;
                 return None;

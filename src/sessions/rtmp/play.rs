@@ -14,11 +14,12 @@ use shards::{
 use super::{
     End,
     egress::{RtmpMux, Selection},
-    farewell,
+    farewell, said,
 };
 use crate::{
+    clients::Kind,
     net::connection::Closing,
-    protocols::rtmp::{Event, Farewell, Server, ServerOptions},
+    protocols::rtmp::{Event, Farewell, PlayRequest, Server, ServerOptions},
     sessions::{
         Client, Context,
         client::{Felt, Gone},
@@ -28,14 +29,15 @@ use crate::{
 /// The longest that a player may ask for, in seconds: thirty years.
 const SECONDS_MAX: f64 = 1e9;
 
-/// Plays `key` until the player stops or has to, for so many `seconds` if they are positive.
+/// Plays `key` until the player stops or has to, for as many seconds as it asked for if they are positive.
 pub async fn run(
     context: &Rc<Context>,
     client: &Client,
     server: &mut Server,
-    seconds: f64,
+    request: PlayRequest,
     key: &StreamKey,
 ) -> End {
+    let seconds = request.duration;
     server.accept_play();
     if client.send(&server.take_output()).await.is_err() {
         return End::Gone;
@@ -58,14 +60,18 @@ pub async fn run(
         paused: false,
     };
     drop(stream);
+    let card = client.card(Kind::RtmpPlay, key, said(server, &request.url));
+    let enrolled = context.roster.enroll(card, client.meter(Some(player.subscriber.gauge())));
     player.expect_end(client);
     let outcome = player.flow(context, client, server).await;
     let is_complete = !player.paused && player.until.is_some();
     let (stats, rest) = player.subscriber.leave();
+    drop(enrolled);
     let (end, why) = match outcome {
         Outcome::Stopped => (End::Idle, "the player said so".to_owned()),
         Outcome::Gone(why) => (End::Gone, why),
         Outcome::Bad(why) => {
+            client.entry().note_fault();
             tracing::warn!(conn = %client.id(), "RTMP: {why}");
             (End::Close(rest.clone(), Some(Farewell::Kicked(why.clone()))), why)
         }

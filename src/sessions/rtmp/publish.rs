@@ -7,9 +7,9 @@ use shards::{
     stream::{Evicted, PublishError},
 };
 
-use super::{End, farewell};
+use super::{End, farewell, said};
 use crate::{
-    net::connection::Closing,
+    clients::Kind,
     protocols::{
         flv::TagType,
         rtmp::{Event, Farewell, MediaKind, PublishRequest, Reject, Server},
@@ -25,8 +25,10 @@ pub async fn run(
     request: PublishRequest,
     key: &StreamKey,
 ) -> End {
+    let kind = if request.encoder { Kind::RtmpEncoder } else { Kind::RtmpFlash };
+    let card = client.card(kind, key, said(server, &request.url));
     let stream = context.shard.obtain(key);
-    let publisher = match stream.publish(client.party("rtmp")) {
+    let publisher = match stream.publish(card.party()) {
         Ok(publisher) => publisher,
         Err(taken @ PublishError::Taken(_)) => {
             tracing::warn!(conn = %client.id(), stream = %key, "refused to publish: {taken}");
@@ -38,6 +40,7 @@ pub async fn run(
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(),
         encoder = %server.connect().flash_ver, "publishes by RTMP{}",
         if request.url.params.is_empty() { "" } else { " (with parameters)" });
+    let _enrolled = context.roster.enroll(card, client.meter(None));
     client.entry().expect_within(context.options.first_frame_timeout);
     let start = Instant::now();
     let mut ingest = Ingest::new(client.id(), publisher);
@@ -74,6 +77,7 @@ async fn flow(
                 Ok(Some(_)) => {}
                 Err(error) => {
                     let why = error.to_string();
+                    client.entry().note_fault();
                     tracing::warn!(conn = %client.id(), "RTMP: {why}");
                     return (End::close(Some(Farewell::Kicked(why.clone()))), why);
                 }
@@ -95,9 +99,6 @@ async fn flow(
             Heard::Bytes(Ok(_)) => return (End::Gone, "the connection closed".to_owned()),
             Heard::Bytes(Err(error)) => return (End::Gone, error.to_string()),
             Heard::Evicted(evicted) => return replaced(evicted),
-            Heard::Closing(closing @ Closing::Silent(_)) => {
-                return (End::close(Some(Farewell::Idle)), closing.to_string());
-            }
             Heard::Closing(closing) => return (End::close(Some(farewell(closing))), closing.to_string()),
         }
     }

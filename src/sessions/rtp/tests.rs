@@ -154,7 +154,7 @@ impl House {
         };
         let now = Instant::now();
         let stream = Stream::new("live/cam".parse().unwrap(), options, now);
-        let party = Party { id: Arc::from("p"), protocol: "test", peer: way().to };
+        let party = Party { id: Arc::from("p"), protocol: "test", peer: way().to, tc_url: Arc::from("") };
         let publisher = stream.publish(party).unwrap();
         publisher.expect(Some(true), Some(true)).unwrap();
         let config = h264::build_config(

@@ -10,6 +10,7 @@
 use std::{
     cell::{Cell, RefCell},
     io::{self, IoSlice},
+    net::SocketAddr,
     rc::Rc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -181,6 +182,11 @@ impl Viewer {
     /// Datagrams go this way from now on; until one is known they go nowhere.
     pub fn set_way(&self, way: Way) {
         self.way.set(Some(way));
+    }
+
+    /// Nothing goes to `peer` any more: somebody else is there now.
+    pub fn lose_way(&self, peer: SocketAddr) {
+        self.way.set(self.way.get().filter(|way| way.to != peer));
     }
 
     /// When to call [`on_time`](Self::on_time), and to poll the subscriber, at the latest.

@@ -15,8 +15,8 @@ use std::{
 };
 
 use shards::{
-    media::StreamKey,
-    stream::{Leave, Stream, Subscriber},
+    media::{StreamKey, Timestamp},
+    stream::{Leave, ReaderStats, Stream, Subscriber},
 };
 use str0m::{Rtc, media::Mid, rtp::Extension};
 
@@ -144,6 +144,12 @@ impl Viewer {
         self.flowing.as_ref().map(|(viewer, _)| viewer.stats()).unwrap_or_default()
     }
 
+    /// What it has had of the stream, and how far it is behind.
+    pub fn standing(&self) -> (ReaderStats, Timestamp) {
+        let flowing = self.flowing.as_ref();
+        flowing.map(|(_, subscriber)| subscriber.standing()).unwrap_or_default()
+    }
+
     /// The handshake has come to keys.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = Some(keys);
@@ -194,6 +200,13 @@ impl Viewer {
             self.stream.request_key_of(track);
         }
         true
+    }
+
+    /// The way to `peer` is another's; media goes nowhere until the viewer is heard again.
+    pub fn lose(&self, peer: SocketAddr) {
+        if let Some((viewer, _)) = &self.flowing {
+            viewer.lose_way(peer);
+        }
     }
 
     /// Time passes: reports that are due leave, and what waited for its time.

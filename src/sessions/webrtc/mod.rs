@@ -15,6 +15,7 @@ mod parts;
 mod session;
 mod signal;
 mod table;
+mod tally;
 pub mod tcp;
 mod unsignalled;
 

@@ -5,6 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -15,15 +16,23 @@ use str0m::{
     net::{Protocol, Receive, Transmit},
 };
 
-use super::{egress::Viewer, ingest::Ingest, table::Way, tcp::Lines, unsignalled::Unsignalled};
+use super::{
+    egress::Viewer,
+    ingest::Ingest,
+    table::{WAYS_MAX, Way},
+    tally::Tally,
+    tcp::Lines,
+    unsignalled::Unsignalled,
+};
 use crate::{
+    clients::{Enrolled, Reading},
     conn_id::ConnId,
     net::{
         connection::Connection,
         udp::{Route, Udp},
     },
     protocols::whip::{Chosen, Offer, Side},
-    sessions::rtp::keys,
+    sessions::{access::Grant, rtp::keys},
 };
 
 /// What a session does for its peer.
@@ -45,6 +54,18 @@ pub struct Names {
     pub peer_ufrag: String,
     /// The entity tag of its ICE session.
     pub etag: String,
+}
+
+/// Its places in the shard's tables.
+pub struct Place {
+    /// Among the connections.
+    pub entry: Connection,
+    /// What it has come to, for the roster of clients.
+    pub tally: Rc<Tally>,
+    /// Its place there.
+    pub _enrolled: Enrolled,
+    /// Leave to be here, held until the end.
+    pub _grant: Grant,
 }
 
 /// What was agreed on.
@@ -85,12 +106,16 @@ pub struct Session {
     pub terms: Terms,
     /// The str0m machine.
     pub rtc: Rtc,
-    /// The ways on which it has been heard with its password, the newest last.
+    /// The ways on which it has been heard with its password, and nobody else since; the newest last.
     pub ways: Vec<Way>,
+    /// The ways on which another session was heard since; nothing is sent there. The newest last.
+    lost: Vec<Way>,
     /// When str0m wants to be called next.
     pub deadline: Instant,
     unsignalled: Option<Unsignalled>,
-    entry: Connection,
+    place: Place,
+    /// Bytes of its datagrams.
+    received: u64,
     role: Role,
     locals: Vec<Way>,
     /// Which address of this machine the peer uses.
@@ -113,7 +138,7 @@ impl Session {
         terms: Terms,
         rtc: Rtc,
         role: Role,
-        entry: Connection,
+        place: Place,
         locals: Vec<Way>,
         connect_within: Duration,
     ) -> Self {
@@ -129,8 +154,10 @@ impl Session {
             terms,
             rtc,
             ways: Vec::new(),
+            lost: Vec::new(),
             deadline: now,
-            entry,
+            place,
+            received: 0,
             role,
             locals,
             local: None,
@@ -144,7 +171,7 @@ impl Session {
 
     /// The name that is on each of its log lines.
     pub fn conn(&self) -> ConnId {
-        self.entry.id()
+        self.place.entry.id()
     }
 
     /// Which way media goes.
@@ -173,6 +200,29 @@ impl Session {
         self.ended.get_or_insert_with(|| why.into());
     }
 
+    /// It was heard on this way with its password.
+    pub fn gain(&mut self, way: Way) {
+        self.ways.retain(|known| *known != way);
+        self.ways.push(way);
+        self.lost.retain(|known| *known != way);
+    }
+
+    /// Another session was heard on this way: whatever was sent there would reach that one's peer, who can make nothing of it, or
+    /// worse: an alert from an unfinished handshake ends another just as well.
+    pub fn lose(&mut self, way: Way) {
+        self.ways.retain(|known| *known != way);
+        if self.lost.len() == WAYS_MAX {
+            self.lost.remove(0);
+        }
+        self.lost.push(way);
+        if self.secured == Some(way.peer) {
+            self.secured = None;
+        }
+        if let Role::Play(viewer) = &self.role {
+            viewer.lose(way.peer);
+        }
+    }
+
     /// A datagram for it. Whether it was a request of ICE that knew the session's password.
     pub fn datagram(
         &mut self,
@@ -182,6 +232,7 @@ impl Session {
         datagram: &[u8],
         around: &Surroundings<'_>,
     ) -> bool {
+        self.received += datagram.len() as u64;
         if let Some(unsignalled) = &mut self.unsignalled {
             unsignalled.look(datagram, &mut self.rtc);
         }
@@ -297,7 +348,7 @@ impl Session {
                 if let Role::Play(viewer) = role {
                     viewer.connected();
                 }
-                tracing::info!(conn = %self.entry.id(), stream = %self.key, way = ?self.ways.last(),
+                tracing::info!(conn = %self.place.entry.id(), stream = %self.key, way = ?self.ways.last(),
                     ms = self.start.elapsed().as_millis() as u64, "the connection is up");
             }
             (Event::MediaData(data), Role::Publish(ingest)) => {
@@ -332,8 +383,22 @@ impl Session {
                 Leave::Stalled | Leave::PeerGone => "the viewer took nothing for too long",
             });
         }
-        if let Poll::Ready(closing) = self.entry.poll_closing(&mut Context::from_waker(Waker::noop())) {
+        self.place.tally.set(self.reading());
+        if let Poll::Ready(closing) = self.place.entry.poll_closing(&mut Context::from_waker(Waker::noop())) {
             self.end(closing.to_string());
+        }
+    }
+
+    /// What it has come to: of a viewer's bytes those of media, of a publisher's those that came.
+    fn reading(&self) -> Reading {
+        let reading = Reading { bytes_in: self.received, ..Reading::default() };
+        match &self.role {
+            Role::Publish(_) => reading,
+            Role::Play(viewer) => {
+                let ((place, lag), sent) = (viewer.standing(), viewer.stats());
+                // One whose pictures stopped until a keyframe has skipped to it like any other.
+                Reading { bytes_out: sent.bytes, lag, skips: place.skips + sent.mutes, ..reading }
+            }
         }
     }
 
@@ -375,6 +440,9 @@ impl Session {
     }
 
     fn transmit(&self, transmit: &Transmit, around: &Surroundings<'_>) {
+        if self.lost.contains(&Way { protocol: transmit.proto, peer: transmit.destination }) {
+            return;
+        }
         if transmit.proto == Protocol::Udp {
             let route = Route { peer: transmit.destination, local: self.local };
             // Full buffers and unreachable peers are losses like any other.

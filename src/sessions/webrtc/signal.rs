@@ -3,11 +3,15 @@
 //! Section numbers are those of RFC 9725 (WHIP); WHEP says the same of viewers. SRS's JSON has status 200 for everything
 //! and tells failures by `code`.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use shards::{
     media::{Codec, TrackId},
-    stream::{Party, PublishError, Stream},
+    stream::{PublishError, Stream},
 };
 use str0m::{
     Candidate, IceCreds, Rtc,
@@ -22,10 +26,12 @@ use super::{
     egress::Viewer,
     ingest::Ingest,
     negotiate::{Disagreement, choose, codec_named, codec_of},
-    session::{Names, Role, Session, Terms},
+    session::{Names, Place, Role, Session, Terms},
     table::Way,
+    tally::{Tally, TallyMeter},
 };
 use crate::{
+    clients::{Card, Kind, Said},
     conn_id::ConnId,
     net::admission::Refusal,
     protocols::{
@@ -33,7 +39,7 @@ use crate::{
         whip::{Call, CallError, Chosen, Door, Form, Frag, Offer, OfferError, Side, Verb},
     },
     sessions::{
-        Context,
+        Client, Context,
         access::{Action, Ask, Denied},
         rtp::keys,
     },
@@ -106,11 +112,12 @@ struct Begun {
     names: Names,
 }
 
-/// Answers a call whose stream is this shard's.
-pub async fn answer(context: &Rc<Context>, call: Signal, peer: SocketAddr) -> Response {
+/// Answers a call whose stream is this shard's, by a client that said this of itself.
+pub async fn answer(context: &Rc<Context>, call: Signal, client: &Client, said: Said) -> Response {
+    let (peer, ip) = (client.entry().peer(), client.ip());
     let Some(webrtc) = context.webrtc.get() else { return refusal(call.door, &Refused::Off) };
     match &call.verb {
-        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, peer).await {
+        Verb::Offer(sdp) => match webrtc.begin(context, &call, sdp, (peer, ip), said).await {
             Ok(begun) => webrtc.created(&call, &begun),
             Err(refused) => {
                 tracing::warn!(stream = %call.key, %peer, "{}: refused: {refused}", call.door.side.protocol());
@@ -169,7 +176,7 @@ fn refusal(door: Door, refused: &Refused) -> Response {
     let response = Response::text(refused.status(), refused).cors();
     match refused.status() {
         Status::UNAVAILABLE => response.header("Retry-After", "5"),
-        Status::UNAUTHORIZED => response.header("WWW-Authenticate", "Bearer"),
+        Status::UNAUTHORIZED => Response::unauthorized(refused),
         _ => response,
     }
 }
@@ -187,13 +194,17 @@ impl WebRtc {
         context: &Rc<Context>,
         call: &Call,
         sdp: &str,
-        peer: SocketAddr,
+        (peer, ip): (SocketAddr, IpAddr),
+        said: Said,
     ) -> Result<Begun, Refused> {
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
         let action = if side == Side::Publish { Action::Publish } else { Action::Play };
-        let ask = Ask::new(action, &call.key, side.protocol(), peer);
-        (context.gate)(ask.with(call.token.clone(), &call.query)).await?;
+        let id = ConnId::random();
+        let ask = Ask::new(id, action, &call.key, side.protocol(), peer)
+            .with(call.token.clone(), &call.query)
+            .from(ip, "", &said.page_url);
+        let grant = context.gate.ask(ask).await?;
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }
@@ -219,12 +230,14 @@ impl WebRtc {
         let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
         let answer = offer.complete(&answer, &chosen);
-        let id = ConnId::random();
-        let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
+        // Of SRS's JSON the parameters are those of the address in it.
+        let said = Said { param: call.query.clone(), ..said };
+        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
+        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let terms = Terms { offer, chosen };
         let role = match side {
             Side::Publish => {
-                let publisher = stream.publish(party)?;
+                let publisher = stream.publish(card.party())?;
                 let ingest =
                     Ingest::new(publisher, &terms.offer, &terms.chosen).map_err(|_| Refused::Evicted)?;
                 Role::Publish(Box::new(ingest))
@@ -241,11 +254,15 @@ impl WebRtc {
             ufrag: creds.ufrag,
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
+        entry.allow_until(grant.until);
+        let tally = Rc::<Tally>::default();
+        let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
         let connect = self.options.connect_timeout;
         let begun = Begun { answer, names: names.clone() };
-        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, entry, locals, connect));
+        let place = Place { entry, tally, _enrolled: enrolled, _grant: grant };
+        self.enter(Session::new(names, call.key.clone(), terms, rtc, role, place, locals, connect));
         Ok(begun)
     }
 

@@ -1,6 +1,7 @@
 //! The WebRTC sessions of one shard, by every name they go by.
 //!
-//! Invariant: a session is in the table exactly while each of its names leads to it, and no name leads anywhere else.
+//! Invariant: a session is in the table exactly while each of its names leads to it, and no name leads anywhere else. Ways are
+//! names, too: each is in the list of the one session that was heard on it last.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,7 +28,7 @@ pub struct Way {
 }
 
 /// Ways to one session's peer: a phone that goes from one network to another needs two, a browser probing some more.
-const WAYS_MAX: usize = 8;
+pub const WAYS_MAX: usize = 8;
 
 /// Deadlines are kept no finer than this: each wake of an idle shard costs more than a late timer.
 const GRAIN: Duration = Duration::from_millis(5);
@@ -74,9 +75,7 @@ impl Table {
         self.by_id.remove(&session.names.id);
         self.by_ufrag.remove(&session.names.ufrag);
         for way in &session.ways {
-            if self.by_way.get(way) == Some(&slot) {
-                self.by_way.remove(way);
-            }
+            self.by_way.remove(way);
         }
         if let Some(at) = self.armed.remove(&slot) {
             self.timers.remove(&(at, slot));
@@ -112,20 +111,22 @@ impl Table {
         self.by_ufrag.insert(ufrag, slot);
     }
 
-    /// The session was heard on this way, with its password.
+    /// The session was heard on this way, with its password: the way is its own from now on. Whoever had it before has
+    /// lost it: a socket's number is given to the next as soon as its session is abandoned.
     pub fn heard_from(&mut self, slot: usize, way: Way) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
-        if session.ways.last() == Some(&way) {
+        let before = self.by_way.get(&way).copied();
+        if before == Some(slot) && session.ways.last() == Some(&way) {
             return;
         }
-        session.ways.retain(|known| *known != way);
-        session.ways.push(way);
+        session.gain(way);
+        let oldest = (session.ways.len() > WAYS_MAX).then(|| session.ways.remove(0));
         self.by_way.insert(way, slot);
-        if session.ways.len() > WAYS_MAX {
-            let oldest = session.ways.remove(0);
-            if self.by_way.get(&oldest) == Some(&slot) {
-                self.by_way.remove(&oldest);
-            }
+        if let Some(oldest) = oldest {
+            self.by_way.remove(&oldest);
+        }
+        if let Some(loser) = before.filter(|before| *before != slot).and_then(|before| self.get(before)) {
+            loser.lose(way);
         }
     }
 

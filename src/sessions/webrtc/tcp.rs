@@ -134,7 +134,11 @@ pub async fn go_on(context: &Rc<Context>, client: Client, visit: Visit) {
     tracing::debug!(conn = %client.id(), %peer, "ICE over TCP");
     webrtc.lines.lines.borrow_mut().insert(peer, Rc::clone(&line));
     carry(webrtc, &client, &line, visit.input).await;
-    webrtc.lines.lines.borrow_mut().remove(&peer);
+    let mut lines = webrtc.lines.lines.borrow_mut();
+    // The next connection may have this one's address already.
+    if lines.get(&peer).is_some_and(|known| Rc::ptr_eq(known, &line)) {
+        lines.remove(&peer);
+    }
 }
 
 async fn carry(webrtc: &Rc<WebRtc>, client: &Client, line: &Line, mut input: BytesMut) {

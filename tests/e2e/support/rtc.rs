@@ -4,6 +4,7 @@
 //! is what a server must survive.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
@@ -38,6 +39,10 @@ pub struct Peer {
     pub keys: u64,
     /// Keyframes that the server asked for.
     pub asked: u64,
+    /// The sources whose media came, whether or not it could be opened.
+    pub sources: BTreeSet<u32>,
+    /// Datagrams of DTLS that came.
+    pub dtls: u64,
     /// Datagrams that are thrown away instead of sent, by the first byte.
     pub mute: fn(u8) -> bool,
 }
@@ -65,7 +70,11 @@ impl Peer {
 
     /// As configured.
     pub fn offer_with(direction: Direction, config: str0m::RtcConfig) -> (Self, String) {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        Self::offer_from(UdpSocket::bind("127.0.0.1:0").expect("a port"), direction, config)
+    }
+
+    /// From a socket that is there already.
+    pub fn offer_from(socket: UdpSocket, direction: Direction, config: str0m::RtcConfig) -> (Self, String) {
         let mut rtc = config.build(Instant::now());
         let local = socket.local_addr().expect("bound");
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
@@ -86,6 +95,8 @@ impl Peer {
             frames: [0; 2],
             keys: 0,
             asked: 0,
+            sources: BTreeSet::new(),
+            dtls: 0,
             mute: |_| false,
         };
         (peer, offer.to_sdp_string())
@@ -93,7 +104,18 @@ impl Peer {
 
     /// Offers at `target` and takes the answer; the answer too.
     pub fn begin(addr: SocketAddr, target: &str, direction: Direction) -> (Self, Answer) {
-        let (mut peer, sdp) = Self::offer(direction);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        Self::begin_from(socket, addr, target, direction)
+    }
+
+    /// The same from a socket that is there already.
+    pub fn begin_from(
+        socket: UdpSocket,
+        addr: SocketAddr,
+        target: &str,
+        direction: Direction,
+    ) -> (Self, Answer) {
+        let (mut peer, sdp) = Self::offer_from(socket, direction, Rtc::builder());
         let answer = post(addr, target, &sdp);
         assert_eq!(answer.head.status, 201, "{target}: {}", answer.text());
         peer.accept(&answer.text());
@@ -133,6 +155,7 @@ impl Peer {
             let mut room = [0; 2_048];
             match self.socket.recv_from(&mut room) {
                 Ok((len, source)) => {
+                    self.note(&room[..len]);
                     let to = self.socket.local_addr().expect("bound");
                     if let Ok(receive) = Receive::new(Protocol::Udp, source, to, &room[..len]) {
                         let _ = self.rtc.handle_input(Input::Receive(Instant::now(), receive));
@@ -150,6 +173,17 @@ impl Peer {
     /// Goes on until the connection is up.
     pub fn connect(&mut self) {
         assert!(self.run(super::SOON, |peer| peer.connected), "no connection came up");
+    }
+
+    /// RFC 7983 section 7: the first byte tells DTLS and media apart; RFC 5761 section 4: the second, RTP and RTCP.
+    fn note(&mut self, datagram: &[u8]) {
+        match *datagram {
+            [20..=63, ..] => self.dtls += 1,
+            [128..=191, second, _, _, _, _, _, _, a, b, c, d, ..] if !(192..224).contains(&second) => {
+                self.sources.insert(u32::from_be_bytes([a, b, c, d]));
+            }
+            _ => {}
+        }
     }
 
     fn drain(&mut self) -> Instant {
@@ -212,6 +246,11 @@ impl Peer {
         self.socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let local = self.socket.local_addr().expect("bound");
         self.rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
+    }
+
+    /// Vanishes without a word; what is left of it is its socket.
+    pub fn vanish(self) -> UdpSocket {
+        self.socket
     }
 
     /// Says goodbye.

@@ -1,7 +1,10 @@
 //! How players begin: at once where there is something to begin with, and otherwise with patience.
 
 use super::house::*;
-use crate::stream::{Leave, Life};
+use crate::{
+    media::{TrackId, TrackKind},
+    stream::{Leave, Life},
+};
 
 #[test]
 fn a_joiner_gets_preamble_headers_and_the_newest_group_in_one_send() {

@@ -53,6 +53,8 @@ pub enum Farewell {
     Replaced,
     /// It was silent for too long.
     Idle,
+    /// Its permission has ended.
+    Expired,
 }
 
 impl Server {
@@ -200,12 +202,13 @@ impl Server {
             Farewell::Kicked(reason) => reason,
             Farewell::Replaced => "Another publisher took over this stream.",
             Farewell::Idle => "Nothing was received for too long.",
+            Farewell::Expired => "The permission for this stream has expired.",
         };
         match state {
             State::Publishing | State::PublishAsked => {
                 let code = match farewell {
                     Farewell::ShuttingDown => "NetStream.Publish.Failed",
-                    Farewell::Kicked(_) => "NetStream.Publish.Denied",
+                    Farewell::Kicked(_) | Farewell::Expired => "NetStream.Publish.Denied",
                     Farewell::Replaced => "NetStream.Publish.BadName",
                     Farewell::Idle => "NetStream.Publish.Idle",
                 };

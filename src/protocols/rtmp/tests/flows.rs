@@ -317,6 +317,7 @@ fn news_of_the_stream_is_told_in_rtmps_words() {
         (Farewell::Kicked("by hand".into()), "onStatus 0 NetStream.Publish.Denied"),
         (Farewell::Replaced, "onStatus 0 NetStream.Publish.BadName"),
         (Farewell::Idle, "onStatus 0 NetStream.Publish.Idle"),
+        (Farewell::Expired, "onStatus 0 NetStream.Publish.Denied"),
     ];
     for (farewell, words) in farewells {
         let mut script = Script::connected("live");
