@@ -2,10 +2,10 @@
 //!
 //! Each way is walked several times over the same ten seconds of sound. The work is the same each time, so of each step the
 //! quickest counts: what else the machine does falls out. *core* is the sum of those over the length of the sound; *step* is
-//! the longest one: the least time that the executor is held, however finely the work is cut; *at* is its number (the first ones come
-//! before anything is warm). *slice* is the longest stretch
-//! that a shard's pump would do before it yields (a quarter of a millisecond, and the step that it is in); *begin* is what it takes to
-//! make a transcoder; *group* is the work for a joiner who is the first to need it in a group of pictures of ten seconds.
+//! the longest one: the least time that the executor is held, however finely the work is cut; *at* is its number (the first
+//! ones come before anything is warm). *slice* is the longest stretch that a shard's pump would do before it yields (a quarter
+//! of a millisecond, and the step that it is in); *begin* is what it takes to make a transcoder;
+//! *group* is the work for a joiner who is the first to need it in a group of pictures of ten seconds.
 //!
 //! ```sh
 //! cargo bench --bench transcode              # a table, and whether the bounds of the issue hold

@@ -57,10 +57,10 @@ fn a_publisher_that_falls_silent_frees_its_key_in_time() {
     let (mut publisher, _) = Peer::begin(server.http(), "/whip/live/cam", Direction::SendOnly);
     publisher.connect();
     publisher.send_for(5);
-    assert!(is_live(&server, "live/cam"));
+    until("it is known", || is_live(&server, "live/cam").then_some(()));
     drop(publisher);
     let free = time_until_free(&server, "live/cam");
-    assert!(free > Duration::from_millis(1_500) && free < Duration::from_secs(4), "{free:?}");
+    assert!(free > Duration::from_millis(1_000) && free < Duration::from_secs(4), "{free:?}");
     let (mut next, _) = Peer::begin(server.http(), "/whip/live/cam", Direction::SendOnly);
     next.connect();
 }

@@ -1,8 +1,8 @@
 //! One end of a WebRTC connection: it offers, hears the answer, and then turns datagrams into media and back.
 //!
 //! A machine on str0m: no socket, no clock. It offers one video and one audio section, sending or receiving, with the host
-//! candidate it is given; behind a gap in its pictures it asks for a keyframe, as browsers do. Invariant: after each call of [`Peer::drive`] there is nothing more to do before the time that it
-//! returned, or the next datagram.
+//! candidate it is given; behind a gap in its pictures it asks for a keyframe, as browsers do. Invariant: after each call of
+//! [`Peer::drive`] there is nothing more to do before the time that it returned, or the next datagram.
 
 use std::{
     net::SocketAddr,
@@ -310,8 +310,8 @@ impl Peer {
         (takes(self.picture), takes(self.sound))
     }
 
-    /// A picture to send, in Annex B if its codec has that, of the layer `rid`; `at` is on the stream's clock. Nothing is sent before
-    /// the connection is there.
+    /// A picture to send, in Annex B if its codec has that, of the layer `rid`; `at` is on the stream's clock. Nothing is
+    /// sent before the connection is there.
     ///
     /// # Errors
     /// When it cannot be sent in this session.

@@ -148,7 +148,7 @@ mod tests {
         [0, 0, 0, 4, 2].into_iter().for_each(|value| writer.put_ue(value));
         writer.put(0, 1);
         [19, 11].into_iter().for_each(|value| writer.put_ue(value));
-        writer.put(0b11_0_0_1, 5);
+        writer.put(0b1_1001, 5);
         let before = [&[0x67][..], &writer.finish()].concat();
         let after = in_order(&before).expect("it may reorder");
         assert_eq!(parse_sps(&after), parse_sps(&before));

@@ -37,11 +37,14 @@ impl State {
     pub(super) fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.refilled).as_micros().min(1_000_000) as i64;
         self.refilled = now;
-        if let Some(limit) = self.estimate.limit() {
-            let bytes = limit as i64 / 8;
-            self.progress.budget =
-                (self.progress.budget + elapsed * bytes / 1_000_000).min(bytes / BURST_PART);
-        }
+        self.progress.budget = match self.estimate.limit() {
+            Some(limit) => {
+                let bytes = limit as i64 / 8;
+                (self.progress.budget + elapsed * bytes / 1_000_000).min(bytes / BURST_PART)
+            }
+            // What is sent without a limit counts for nothing once there is one.
+            None => 0,
+        };
     }
 
     /// Looks anew which layer suits the viewer.

@@ -95,21 +95,21 @@ mod tests {
         vec![0, 0, 0, 1, kind << 1, 1, if first { 0x80 } else { 0x40 }, 7]
     }
 
-    fn part(ticks: u64, units: &[Vec<u8>]) -> Part {
-        Part { ticks, arrived: Instant::now(), contiguous: true, data: units.concat() }
+    fn part(ticks: u64, unit: &[u8]) -> Part {
+        Part { ticks, arrived: Instant::now(), contiguous: true, data: unit.to_vec() }
     }
 
     #[test]
     fn whole_pictures_pass_at_once_with_what_came_before_them() {
         let (sei, key, inter) = (unit(39, true), unit(19, true), unit(1, true));
         let mut parts = Parts::default();
-        assert_eq!(parts.take(part(0, &[sei.clone()])), None);
-        let whole = parts.take(part(0, &[key.clone()])).expect("a picture");
+        assert_eq!(parts.take(part(0, &sei)), None);
+        let whole = parts.take(part(0, &key)).expect("a picture");
         assert_eq!(whole.data, [sei.clone(), key].concat());
-        assert_eq!(parts.take(part(1, &[inter.clone()])).expect("a picture").data, inter);
+        assert_eq!(parts.take(part(1, &inter)).expect("a picture").data, inter);
         // A message that no picture follows is lost, not put before another.
-        assert_eq!(parts.take(part(2, &[sei])), None);
-        assert_eq!(parts.take(part(3, &[inter.clone()])).expect("a picture").data, inter);
+        assert_eq!(parts.take(part(2, &sei)), None);
+        assert_eq!(parts.take(part(3, &inter)).expect("a picture").data, inter);
         assert!(!parts.take_torn());
     }
 
@@ -117,15 +117,15 @@ mod tests {
     fn slices_of_a_picture_are_put_together_once_it_is_known_that_there_are_some() {
         let (first, next) = (unit(1, true), unit(1, false));
         let mut parts = Parts::default();
-        assert!(parts.take(part(0, &[first.clone()])).is_some());
-        assert_eq!(parts.take(part(0, &[next.clone()])), None);
+        assert!(parts.take(part(0, &first)).is_some());
+        assert_eq!(parts.take(part(0, &next)), None);
         assert!(parts.take_torn() && !parts.take_torn(), "half a picture was handed out");
         for ticks in 1..4 {
-            let before = parts.take(part(ticks, &[first.clone()]));
+            let before = parts.take(part(ticks, &first));
             let expected = (ticks > 1).then(|| [first.clone(), next.clone(), next.clone()].concat());
             assert_eq!(before.map(|before| before.data), expected);
-            assert_eq!(parts.take(part(ticks, &[next.clone()])), None);
-            assert_eq!(parts.take(part(ticks, &[next.clone()])), None);
+            assert_eq!(parts.take(part(ticks, &next)), None);
+            assert_eq!(parts.take(part(ticks, &next)), None);
         }
         assert!(!parts.take_torn());
     }
