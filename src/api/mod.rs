@@ -277,6 +277,7 @@ fn page(request: &Request, path: &str) -> Option<Response> {
         .header("ETag", asset.etag)
         .header("Cache-Control", "no-cache")
         .header("Vary", "Accept-Encoding");
+    let response = web::headers(path).fold(response, |response, (name, value)| response.header(name, value));
     Some(match asset.gzip {
         Some(gzip) if request.headers.has_token("accept-encoding", "gzip") => {
             response.header("Content-Encoding", "gzip").body(asset.content_type, Bytes::from_static(gzip))

@@ -178,7 +178,7 @@ fn ask(client: &Client, server: &Server, key: &StreamKey, wish: &Wish) -> Ask {
     let peer = client.entry().peer();
     Ask::new(client.id(), action, key, "rtmp", peer)
         .with(params.get("token").map(Cow::into_owned), params.as_str())
-        .from(peer.ip(), &connect.tc_url, &connect.page_url)
+        .from(client.ip(), &connect.tc_url, &connect.page_url)
 }
 
 /// Talks with the client until it asks for a stream.

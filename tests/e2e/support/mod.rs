@@ -14,6 +14,7 @@ pub mod lock;
 pub mod media;
 pub mod player;
 pub mod ports;
+pub mod probe;
 pub mod publisher;
 pub mod relay;
 pub mod rtc;
