@@ -15,8 +15,6 @@ goal=${1:-run}
 FFMPEG7_PACKAGE=imageio-ffmpeg==0.6.0
 # A WebRTC stack of its own, in Python, that publishes and plays in the tests.
 AIORTC_PACKAGE=aiortc==1.16.0
-# Asks the API whatever its description allows, and a good deal that it does not.
-SCHEMATHESIS_PACKAGE=schemathesis==4.32.5
 # What looks for pages that some people cannot use: labels, contrast, the order of headings.
 AXE_PACKAGE=axe-core@4.14.1
 AXE_SHA512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
@@ -25,6 +23,8 @@ AXE=node_modules/axe-core/axe.min.js
 SRS_PLAYER_PACKAGE=jswebrtc@1.0.0
 SRS_PLAYER_SHA512=9564b11e50a565b9ee5befc53491377849b60657cbad5c3d28d089f0e6071e2b40512094a392ad324bec19873194a8dafc8e83e162cff6a77fe8118893cfff2f
 SRS_PLAYER_FILE=.venv/jswebrtc.min.js
+# Asks the API whatever its description allows, and a good deal that it does not.
+SCHEMATHESIS_PACKAGE=schemathesis==4.32.5
 
 say() { printf 'deps: %s\n' "$*"; }
 
@@ -64,18 +64,14 @@ need git git
 need nasm nasm
 need cmake cmake
 
-# What the web pages lack beyond the browser, and what looks at them in the tests.
+# What the web pages need beyond the browser.
 if [ "$goal" != build ]; then
     for file in web/vendor/mpegts.js web/vendor/qrcode.js web/vendor/inter.woff2; do
         [ -e "$file" ] || need npm npm nodejs
     done
 fi
-if [ "$goal" = test ] && [ ! -e "$AXE" ]; then
-    need npm npm nodejs
-fi
-
 if [ "$goal" = test ]; then
-    [ -e "$SRS_PLAYER_FILE" ] || need npm npm nodejs
+    [ -e "$AXE" ] && [ -e "$SRS_PLAYER_FILE" ] || need npm npm nodejs
     need ffmpeg ffmpeg
     need ffprobe ffmpeg
     need rtmpdump rtmpdump
@@ -116,32 +112,27 @@ if [ "$goal" = test ]; then
         twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check \
             "$FFMPEG7_PACKAGE" "$AIORTC_PACKAGE" "$SCHEMATHESIS_PACKAGE"
     fi
-    if [ ! -e "$SRS_PLAYER_FILE" ]; then
-        say "fetching a player of SRS's ($SRS_PLAYER_PACKAGE)"
-        work=$(mktemp -d)
-        trap 'rm -rf "$work"' EXIT
-        archive=$work/$(cd "$work" && twice npm pack --silent --ignore-scripts "$SRS_PLAYER_PACKAGE")
-        echo "$SRS_PLAYER_SHA512  $archive" | sha512sum --check --status || {
-            say "what npm fetched is not the $SRS_PLAYER_PACKAGE that the tests were written with" >&2
-            exit 1
-        }
-        tar -xzf "$archive" -C "$work"
-        cp "$work/package/dist/jswebrtc.min.js" "$SRS_PLAYER_FILE"
-    fi
-fi
-if [ "$goal" = test ] && [ ! -e "$AXE" ]; then
-    say "fetching $AXE_PACKAGE into node_modules"
+    # unpack PACKAGE SHA512: a package of npm, exactly the one that the tests were written with, in $work/package.
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    pack() { (cd "$work" && npm pack --silent --ignore-scripts "$AXE_PACKAGE" >/dev/null); }
-    twice pack
-    if ! cat "$work"/*.tgz | sha512sum | grep -q "^$AXE_SHA512 "; then
-        say "what npm fetched is not the $AXE_PACKAGE that this project has checked" >&2
-        exit 1
+    unpack() {
+        say "fetching $1"
+        archive=$work/$(cd "$work" && twice npm pack --silent --ignore-scripts "$1")
+        echo "$2  $archive" | sha512sum --check --status || {
+            say "what npm fetched is not the $1 that the tests were written with" >&2
+            exit 1
+        }
+        rm -rf "$work/package"
+        tar -xzf "$archive" -C "$work"
+    }
+    if [ ! -e "$SRS_PLAYER_FILE" ]; then
+        unpack "$SRS_PLAYER_PACKAGE" "$SRS_PLAYER_SHA512"
+        cp "$work/package/dist/jswebrtc.min.js" "$SRS_PLAYER_FILE"
     fi
-    tar -xzf "$work"/*.tgz -C "$work"
-    mkdir -p "$(dirname "$AXE")"
-    cp "$work/package/LICENSE" "$(dirname "$AXE")/"
-    cp "$work/package/axe.min.js" "$AXE"
+    if [ ! -e "$AXE" ]; then
+        unpack "$AXE_PACKAGE" "$AXE_SHA512"
+        mkdir -p "$(dirname "$AXE")"
+        cp "$work/package/LICENSE" "$work/package/axe.min.js" "$(dirname "$AXE")/"
+    fi
 fi
 say "all there for '$goal'"

@@ -23,6 +23,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let loaded = match Cli::parse().prepare(std::env::vars_os()) {
         Prepared::Run(loaded) => loaded,
+        Prepared::Check(loaded) => match server::check(&loaded.config) {
+            Ok(()) => {
+                let _ = writeln!(std::io::stdout(), "OK");
+                return ExitCode::SUCCESS;
+            }
+            Err(why) => {
+                eprintln!("{why}");
+                return ExitCode::from(2);
+            }
+        },
         Prepared::Done(text) => {
             // A closed pipe is the reader's own wish.
             let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
@@ -107,6 +117,18 @@ fn demo_options(config: &Config) -> anyhow::Result<Option<demo::Options>> {
     Ok(Some(options))
 }
 
+/// Who is let in, in one line.
+fn open_to(config: &Config) -> String {
+    let who = |need| if need == config::Need::Token { "who has permission" } else { "everybody" };
+    let api = if config.auth.api.is_local() { "this machine alone" } else { "who has its credential" };
+    format!(
+        "open to: publish {}, play {}, API and console {api}{}",
+        who(config.auth.publish),
+        who(config.auth.play),
+        if config.security.enable { "; by the rules of security" } else { "" }
+    )
+}
+
 /// Tells a person at the console what runs where.
 fn announce(config: &Config) {
     let cpus = server::cpus(&config.shards);
@@ -136,6 +158,13 @@ fn announce(config: &Config) {
         url("SRS API", &config.api, "http", "https", "/rtc/v1/");
     }
     url("page", &config.httpflv, "http", "https", "/");
+    if config.auth.api.is_local() {
+        lines.push(
+            "  access     API and console answer only to this machine until auth.api has a credential"
+                .to_owned(),
+        );
+    }
+    tracing::info!("{}", open_to(config));
     // Standard error, as the log: standard output is for what other programs read.
     eprintln!("{}", lines.join("\n"));
 }

@@ -1,5 +1,8 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
+mod keyring;
+pub mod permission;
+
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
@@ -20,12 +23,8 @@ use shards::{
 };
 
 use crate::{
-    api::{
-        Abilities, Api, Local, Ports, Shared,
-        visit::{Caller, Visit},
-        watch::Watch,
-    },
-    board::{Board, Page},
+    api::{Abilities, Api, Local, Ports, Shared, visit::Caller, watch::Watch},
+    board::{self, Board, Page},
     clients::inquiry::{Busy, Gathered},
     demo::control::Control,
     identity::Identity,
@@ -36,15 +35,19 @@ use crate::{
         listener::{self, Listener, SocketOptions},
         tls, traffic,
     },
-    protocols::http::{Limits, Response},
+    protocols::http::Limits,
     sessions::{
-        Context, Pages, Parcel, Service, SessionOptions, access, inquiries,
+        Context, Pages, Parcel, Service, SessionOptions,
+        access::Decisions,
+        inquiries,
         rtmp::reader_options,
         webrtc::{Published, WebRtc, WebRtcOptions},
     },
     settings::Setting,
     transcode,
 };
+
+use permission::Permission;
 
 /// Ticks between two pages on the board: half a second.
 const PAGE_TICKS: u32 = 5;
@@ -67,6 +70,7 @@ struct Plan {
     admission: Arc<Admission>,
     tls: Option<Arc<rustls::ServerConfig>>,
     board: Arc<Board>,
+    permission: Permission,
     shared: Arc<Shared>,
 }
 
@@ -97,6 +101,8 @@ pub fn start(config: &Config, host: Host) -> io::Result<Running> {
         true => Some(Arc::new(webrtc_options(config, cpus.len())?)),
         false => None,
     };
+    let permission = Permission::start(config, Box::new(|_| Err("nothing is fetched here".to_owned())))
+        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
     let board = Board::new(&cpus, Instant::now());
     let shared = Shared {
         board: Arc::clone(&board),
@@ -127,6 +133,7 @@ pub fn start(config: &Config, host: Host) -> io::Result<Running> {
             per_ip_max: config.limits.connections_per_ip as usize,
         }),
         tls,
+        permission,
         board,
         shared: Arc::new(shared),
     };
@@ -138,6 +145,14 @@ pub fn start(config: &Config, host: Host) -> io::Result<Running> {
         mirror_share: config.mirror.enable.then(|| config.mirror.share as f32 / 100.0),
     };
     executor::start(&options, move |shard| Node::new(&plan, shard))
+}
+
+/// Looks whether a configuration can be served, as far as that can be told without serving it.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn check(config: &Config) -> Result<(), String> {
+    permission::prepare(config).map(drop)
 }
 
 /// The CPUs of the shards, one each.
@@ -320,16 +335,11 @@ fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
             }
         })
     };
-    let api = Api::new(Arc::clone(&plan.shared), Box::new(asker), Box::new(guard));
+    let api = Api::new(Arc::clone(&plan.shared), Box::new(asker));
     Rc::new(move |request, asker| {
         let at_control = asker.service == Service::Control;
         api.open(request, Caller { peer: asker.peer, ip: asker.ip, at_control })
     })
-}
-
-/// Whether a request for the control plane may be answered: the one place that decides.
-fn guard(_: &Visit) -> Result<(), Response> {
-    Ok(())
 }
 
 /// What one shard does.
@@ -351,7 +361,8 @@ impl Node {
             inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
-            gate: access::Gate::open(),
+            gate: plan.permission.gate(),
+            policy: plan.permission.policy(),
             webrtc: OnceCell::new(),
             pages: pages(plan, context),
             refusals: Rc::default(),
@@ -360,9 +371,14 @@ impl Node {
         Rc::new(Self { context, plan: plan.clone(), listeners: RefCell::default(), ticks: Cell::new(0), cpu })
     }
 
+    fn permission(&self) -> board::Permission {
+        let Decisions { granted, unauthorized, forbidden, unavailable } = self.context.gate.decisions();
+        let expired = self.context.connections.expired();
+        board::Permission { granted, unauthorized, forbidden, unavailable, expired }
+    }
+
     fn page(&self, now: Instant) -> Page {
         let shard = &self.context.shard;
-        let decisions = self.context.gate.decisions();
         let longest = shard.take_longest_walk();
         Page {
             at: now,
@@ -371,7 +387,6 @@ impl Node {
             clients: self.context.roster.counts(),
             enrolled: self.context.roster.enrolled(),
             faults: self.context.connections.faults(),
-            decisions: (decisions.granted, decisions.unauthorized + decisions.forbidden),
             webrtc: self.context.webrtc.get().map_or(0, |webrtc| webrtc.sessions()),
             traffic: traffic::of_this_thread(),
             received: shard.registry().received(),
@@ -380,6 +395,7 @@ impl Node {
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
             mirrors: shard.mirrors(),
             totals: shard.registry().totals(),
+            permission: self.permission(),
             streams: shard
                 .registry()
                 .all()

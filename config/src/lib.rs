@@ -15,6 +15,7 @@ mod locate;
 mod node;
 mod origin;
 mod schema;
+mod secret;
 mod section;
 mod shards;
 mod suggest;
@@ -27,9 +28,11 @@ pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use schema::{
-    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Metrics, Play, Publish,
-    Rotate, Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Jwt, Limits, Listen, Log, LogFormat, LogLevel,
+    Metrics, Need, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode, TranscodeAudio,
+    Webrtc,
 };
+pub use secret::{Secret, Secrets};
 pub use shards::{SHARDS_MAX, Shards};
 pub use texts::Texts;
 pub use units::{BitRate, ByteSize, Millis, PictureSize, UnitError};

@@ -103,7 +103,7 @@ fn srs(text: &mut Text, api: &Api, pages: &[std::sync::Arc<Page>], streams: usiz
         "srs_clients_errs_total",
         COUNTER,
         "Connections that broke their protocol, or were refused.",
-        sum(|page| page.faults + page.decisions.1),
+        sum(|page| page.faults + page.permission.refused()),
     );
 }
 
@@ -129,7 +129,7 @@ type Figure<T, V> = (&'static str, &'static str, &'static str, fn(&T) -> V);
 
 fn shards(text: &mut Text, pages: &[std::sync::Arc<Page>]) {
     let now = Instant::now();
-    let figures: [Figure<Page, f64>; 18] = [
+    let figures: [Figure<Page, f64>; 19] = [
         (
             "shardcast_shard_busy_ratio",
             GAUGE,
@@ -170,6 +170,12 @@ fn shards(text: &mut Text, pages: &[std::sync::Arc<Page>]) {
         ("shardcast_shard_skips_total", COUNTER, "Times that slow viewers skipped to a keyframe.", |page| {
             page.totals.skips as f64
         }),
+        (
+            "shardcast_shard_expired_total",
+            COUNTER,
+            "Sessions that ended because their permission did.",
+            |page| page.permission.expired as f64,
+        ),
         ("shardcast_shard_faults_total", COUNTER, "Connections that broke their protocol.", |page| {
             page.faults as f64
         }),
@@ -195,7 +201,13 @@ fn shards(text: &mut Text, pages: &[std::sync::Arc<Page>]) {
         "Wishes to publish or play, by what became of them.",
     );
     for (shard, page) in pages.iter().enumerate() {
-        for (decision, count) in [("granted", page.decisions.0), ("refused", page.decisions.1)] {
+        let decided = &page.permission;
+        for (decision, count) in [
+            ("granted", decided.granted),
+            ("unauthorized", decided.unauthorized),
+            ("forbidden", decided.forbidden),
+            ("unavailable", decided.unavailable),
+        ] {
             text.sample("shardcast_shard_wishes_total", &[("shard", &shard), ("decision", &decision)], count);
         }
     }

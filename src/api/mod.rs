@@ -2,7 +2,7 @@
 //!
 //! [`v1`] is SRS's API, [`v2`] our own with what SRS lacks, [`metrics`] are for Prometheus, [`health`] for those who watch. What needs only figures comes from the
 //! board and from a side thread's last look; what needs clients is asked of all shards, for a bounded time.
-//! Invariant: every request for the control plane passes the guard before anything else is looked at.
+//! Invariant: what comes here has passed the guard of `sessions::http`, and nothing here asks again who it is.
 
 mod health;
 mod metrics;
@@ -102,8 +102,6 @@ pub struct Shared {
 pub type Local<T> = Pin<Box<dyn Future<Output = T>>>;
 /// How all shards are asked.
 pub type Asker = Box<dyn Fn(Question) -> Local<Result<Gathered, Busy>>>;
-/// Decides whether a request for the control plane may be answered; what else is said to it.
-pub type Guard = Box<dyn Fn(&Visit) -> Result<(), Response>>;
 /// What answers a request, once its body has come.
 pub type Answering = Box<dyn FnOnce(Bytes) -> Local<Response>>;
 
@@ -111,7 +109,6 @@ pub type Answering = Box<dyn FnOnce(Bytes) -> Local<Response>>;
 pub struct Api {
     shared: Arc<Shared>,
     asker: Asker,
-    guard: Guard,
 }
 
 /// What a path is.
@@ -153,11 +150,6 @@ impl Place {
         matches!(self, Self::Above | Self::V1)
     }
 
-    /// Whether it is open to everybody.
-    fn is_open(self) -> bool {
-        matches!(self, Self::Alive | Self::Ready)
-    }
-
     /// Whether it is only there to be read.
     fn is_read(self) -> bool {
         matches!(self, Self::Metrics | Self::OpenApi | Self::Alive | Self::Ready)
@@ -165,9 +157,9 @@ impl Place {
 }
 
 impl Api {
-    /// Of one shard. `asker` asks all of them, `guard` decides who may ask.
-    pub fn new(shared: Arc<Shared>, asker: Asker, guard: Guard) -> Rc<Self> {
-        Rc::new(Self { shared, asker, guard })
+    /// Of one shard. `asker` asks all of them. Who may ask is decided before.
+    pub fn new(shared: Arc<Shared>, asker: Asker) -> Rc<Self> {
+        Rc::new(Self { shared, asker })
     }
 
     /// What answers a request for something that is no stream; `None` when there is nothing at its path.
@@ -191,11 +183,6 @@ impl Api {
         // A browser asks without credentials whether it may ask.
         if visit.method == Method::Options {
             return Response::options(&visit.request, API_METHODS).header("Server", visit::SERVER);
-        }
-        if !place.is_open()
-            && let Err(refusal) = (self.guard)(visit)
-        {
-            return visit.dress(refusal);
         }
         if place.is_read() && !visit.reads() {
             return visit.dress(Response::method_not_allowed(PAGE_METHODS));

@@ -15,7 +15,7 @@ use std::{
 
 use slab::Slab;
 
-use super::admission::Ticket;
+use super::admission::{Refusal, Ticket};
 use crate::conn_id::ConnId;
 
 /// Why a connection is to go, though its peer would stay.
@@ -190,6 +190,15 @@ impl Connection {
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// A proxy that is believed says that the connection is this client's: from now on it counts as one from there.
+    ///
+    /// # Errors
+    /// When there are too many from there.
+    pub fn belongs_to(&mut self, peer: SocketAddr) -> Result<(), Refusal> {
+        self.peer = peer;
+        self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.belongs_to(peer.ip()))
     }
 
     /// It broke its protocol, and is about to end.

@@ -109,7 +109,7 @@ impl Client {
 
     /// Its own address, as far as it is known.
     pub fn ip(&self) -> IpAddr {
-        self.0.entry.peer().ip()
+        self.0.socket.ip()
     }
 
     /// Who it is and what it said, now that its wish for `key` is granted.

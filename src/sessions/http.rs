@@ -1,6 +1,6 @@
 //! One HTTP connection: requests until one of them asks for a stream, which then goes on at its owner.
 
-use std::{io, rc::Rc};
+use std::{io, net::IpAddr, rc::Rc};
 
 use bytes::{Bytes, BytesMut};
 use shards::media::StreamKey;
@@ -13,6 +13,7 @@ use super::{
     webrtc,
 };
 use crate::{
+    access::{Knock, Turned},
     clients::{Said, note},
     net::connection::Closing,
     protocols::{
@@ -27,6 +28,13 @@ use crate::{
 
 /// The methods of a stream's URL.
 const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// Where proxies say for whom they speak.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const REAL_IP: &str = "x-real-ip";
+
+/// What a request has that came through a proxy.
+const PROXY_HEADERS: [&str; 4] = [FORWARDED_FOR, REAL_IP, "forwarded", "via"];
 
 /// The extension of a stream's path.
 const EXTENSION: &str = "flv";
@@ -138,13 +146,14 @@ pub async fn serve(
         };
         tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
             "{:?} {}", request.method, request.target.raw_path());
+        client.socket().set_ip(on_behalf(context, &client, &request));
         if let Some(why) = &refusal {
             let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
             client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
             return None;
         }
         let asker = Asker { peer: client.entry().peer(), ip: client.ip(), service };
-        let route = match route(context, &request, asker) {
+        let route = match route(context, &client, &request, asker) {
             Route::Stream(key, wish) => {
                 let visit = Visit::new(&request, wish, key, request.reply(), service, input);
                 return Some((client, Guest::Http(Box::new(visit))));
@@ -233,7 +242,7 @@ async fn malformed(client: Client, error: &HttpError) {
 }
 
 /// Decides what a request asks for. Streams first: `….flv`, or a WebSocket; then pages.
-fn route(context: &Rc<Context>, request: &Request, asker: Asker) -> Route {
+fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker) -> Route {
     if request.wants_websocket() {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
@@ -253,6 +262,10 @@ fn route(context: &Rc<Context>, request: &Request, asker: Asker) -> Route {
             _ => Route::Answer(Response::method_not_allowed(STREAM_METHODS)),
         };
     }
+    if let Err(turned) = guard(context, request, asker) {
+        tracing::warn!(conn = %client.id(), peer = %asker.peer, path, "turned away: {turned}");
+        return Route::Answer(turned_away(request, turned));
+    }
     if let Some(answering) = (context.pages)(request, asker) {
         return Route::Page(answering);
     }
@@ -267,6 +280,67 @@ fn route(context: &Rc<Context>, request: &Request, asker: Asker) -> Route {
         (Method::Get | Method::Head, _) => nothing(path),
         _ => Response::method_not_allowed(STREAM_METHODS),
     })
+}
+
+/// Who makes a request: the peer, or whom a proxy that is believed speaks for.
+fn on_behalf(context: &Rc<Context>, client: &Client, request: &Request) -> IpAddr {
+    let (policy, peer) = (context.policy.load(), client.entry().peer().ip());
+    if !policy.proxies().trusts(peer) {
+        return peer;
+    }
+    let list = request.headers.list(FORWARDED_FOR).collect::<Vec<_>>().join(",");
+    policy.proxies().client(peer, Some(&list), request.headers.get(REAL_IP))
+}
+
+/// Whether the API and the console may answer.
+fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), Turned> {
+    // A browser asks so before it may show a credential, and learns nothing by it.
+    if request.method == Method::Options || is_page(request) {
+        return Ok(());
+    }
+    let (policy, Asker { peer, ip, .. }) = (context.policy.load(), asker);
+    let says = |name: &str| request.headers.get(name).is_some();
+    // From a proxy that is believed the client's address is known, unless it forgot to tell.
+    let is_forwarded = match policy.proxies().trusts(ip) {
+        true => true,
+        false => ip == peer.ip() && PROXY_HEADERS.into_iter().any(says),
+    };
+    let is_read = matches!(request.method, Method::Get | Method::Head);
+    // SRS's console cannot but GET, and says what it means in the query.
+    let meant = request.query.get("method").filter(|method| !method.eq_ignore_ascii_case("get"));
+    policy.guard().check(&Knock {
+        path: request.target.path(),
+        authorization: request.headers.get("authorization"),
+        token: request.query.get("token"),
+        ip,
+        is_forwarded,
+        is_change: !is_read || meant.is_some(),
+        origin: request.headers.get("origin"),
+    })
+}
+
+/// Whether a browser asks for the console's document. That holds nothing: what it shows it asks the API for, and it has a
+/// form for who is turned away there. Others get what the guard says: SRS's index may be at the same path.
+fn is_page(request: &Request) -> bool {
+    matches!(request.method, Method::Get | Method::Head)
+        && matches!(request.target.path(), "/" | "/index.html" | "/console" | "/console/")
+        && request.headers.list("accept").any(|kind| kind.starts_with("text/html"))
+}
+
+/// The answer to one whom the API does not answer.
+fn turned_away(request: &Request, turned: Turned) -> Response {
+    match turned {
+        Turned::Unauthorized => {
+            // As SRS has it, without a realm. Scripts say that they are some: they have a form of their own, and a browser
+            // that knows `Basic` would put its own before it at every request of a page that polls.
+            let scheme = if request.headers.get("x-requested-with").is_some() { "Bearer" } else { "Basic" };
+            Response::text(Status::UNAUTHORIZED, turned).header("WWW-Authenticate", scheme)
+        }
+        Turned::Malformed => Response::text(Status::UNAUTHORIZED, turned),
+        Turned::NotLocal | Turned::Foreign => Response::text(Status::FORBIDDEN, turned),
+    }
+    .cors()
+    .no_cache()
 }
 
 /// `/publish` and `/play` with the stream in the query, as RTCPilot has them; any other path is a stream to play.
@@ -311,6 +385,9 @@ fn denial(denied: &Denied) -> Response {
     match denied {
         Denied::Unauthorized(_) => Response::unauthorized(denied),
         Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
+        Denied::Unavailable(_) => {
+            Response::text(Status::UNAVAILABLE, denied).header("Retry-After", "5").cors()
+        }
     }
 }
 

@@ -42,10 +42,6 @@ fn errors(browser: &Browser) -> Vec<String> {
     let entries: Value = serde_json::from_str(&browser.console()).expect("JSON");
     let entries = entries.as_array().cloned().unwrap_or_default();
     let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
-    // What this server's API does not have yet, the pages do without.
-    let severe = severe.filter(|entry| {
-        !entry["message"].as_str().is_some_and(|text| text.contains("/api/") && text.contains("404"))
-    });
     severe.map(|entry| entry["message"].to_string()).collect()
 }
 
@@ -207,6 +203,80 @@ fn a_streams_name_is_never_markup() {
     publisher.finish();
 }
 
+/// Clicks the button with these words.
+fn press(browser: &Browser, words: &str) {
+    until(words, || {
+        let script = format!(
+            "const found = [...document.querySelectorAll('button')].find(one => one.innerText === {});
+             if (!found || found.disabled) return false; found.click(); return true;",
+            json!(words)
+        );
+        (browser.run(&script) == true).then_some(())
+    });
+}
+
+#[test]
+fn the_server_page_tells_how_the_server_is_set_and_what_it_logs() {
+    let server = Server::builder().set("limits.connections", 4321).start();
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/server", server.http()));
+    shows(&browser, "Shard 1");
+    shows(&browser, "of 4\u{202f}321");
+    let rows = "return [...document.querySelectorAll('.config tbody tr')].map(row => row.innerText)";
+    let keys =
+        until("the configuration", || browser.run(rows).as_array().filter(|rows| rows.len() > 40).cloned());
+    let changed =
+        keys.iter().find(|row| row.as_str().is_some_and(|row| row.starts_with("limits.connections\t")));
+    let changed = changed.and_then(Value::as_str).expect("the key is in the table");
+    assert!(changed.contains("4321") && changed.contains("usually 10000"), "{changed}");
+    browser.run("const only = document.querySelector('.check input'); only.click();");
+    until("only what was changed", || (browser.run(rows).as_array()?.len() < keys.len() / 2).then_some(()));
+    press(&browser, "Start the demo");
+    press(&browser, "Stop the demo");
+    press(&browser, "Start the demo");
+    until("the demo is live", || server.stream("live/demo").filter(|stream| stream["live"] == true));
+    let said = "return document.querySelector('.log')?.innerText ?? ''";
+    until("lines of the log", || browser.run(said).as_str()?.contains("INFO").then_some(()));
+    assert_no_errors(&browser);
+}
+
+#[test]
+fn who_is_not_signed_in_is_asked_for_credentials() {
+    let server = Server::builder()
+        .arg("--demo")
+        .set("auth.api.username", "admin")
+        .set("auth.api.password", "open:sesame")
+        .set("auth.api.token", "a-long-token")
+        .start();
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", server.http()));
+    let sign_in = |password: &str| {
+        until("the form", || {
+            (browser.run("return !!document.querySelector('dialog[open] form')") == true).then_some(())
+        });
+        let fill = format!(
+            "document.querySelector('dialog [autocomplete=username]').value = 'admin';
+             document.querySelector('dialog [autocomplete=current-password]').value = {};",
+            json!(password)
+        );
+        browser.run(&fill);
+        click(&browser, "dialog [type=submit]");
+    };
+    sign_in("close:sesame");
+    shows(&browser, "These credentials are not accepted");
+    press(&browser, "Sign in");
+    sign_in("open:sesame");
+    shows(&browser, "H264 + AAC");
+    // In this tab they are kept.
+    browser.open(&format!("http://{}/server", server.http()));
+    shows(&browser, "auth.api.username");
+    let other = Browser::start();
+    other.open(&format!("http://{}/?token=a-long-token", server.http()));
+    shows(&other, "H264 + AAC");
+    assert_eq!(other.run("return location.search"), "");
+    assert_no_errors(&other);
+}
+
 #[test]
 fn nothing_live_says_how_to_begin() {
     let server = Server::start();
@@ -218,6 +288,9 @@ fn nothing_live_says_how_to_begin() {
     shows(&browser, "Nobody publishes this stream at the moment");
     browser.open(&format!("http://{}/watch/nobody", server.http()));
     shows(&browser, "There is no such page");
+    browser.open(&format!("http://{}/", server.http()));
+    press(&browser, "Start the demo stream");
+    shows(&browser, "H264 + AAC");
 }
 
 /// Every page, on a phone and on a desk, by day and by night: no serious finding of axe-core, nothing that must be scrolled

@@ -5,6 +5,8 @@
 
 mod api_v1;
 mod api_v2;
+mod auth;
+mod auth_api;
 mod browser;
 mod cli;
 mod console;
@@ -22,7 +24,11 @@ mod tls;
 mod transcode;
 mod webrtc;
 mod webrtc_abandoned;
+mod webrtc_bframes;
 mod webrtc_browser;
+mod webrtc_codecs;
+mod webrtc_join;
+mod webrtc_layers;
 mod webrtc_life;
 mod webrtc_loss;
 mod webrtc_offers;

@@ -37,20 +37,24 @@ const BASELINE: [&str; 6] = ["-profile:v", "baseline", "-preset", "ultrafast", "
 
 /// What a viewer saw in a time.
 #[derive(Debug)]
-struct Watched {
+pub struct Watched {
     /// Pictures decoded in a second.
-    rate: f64,
+    pub rate: f64,
     /// The longest that one picture stayed on the screen, milliseconds.
-    longest: f64,
-    /// What the browser calls a freeze.
-    freezes: f64,
+    pub longest: f64,
+    /// What the browser calls freezes, and how long they lasted, seconds.
+    pub freezes: f64,
+    pub frozen: f64,
     /// Energy of the sound that was played.
-    energy: f64,
-    lost: i64,
+    pub energy: f64,
+    /// Packets of pictures that never came, and requests for packets and for keyframes.
+    pub lost: i64,
+    pub nacks: f64,
+    pub plis: f64,
 }
 
-/// Watches for [`WATCHED`] what plays in `window.video` by `window.pc`.
-fn watch(browser: &Browser) -> Watched {
+/// Watches for a while what plays in `window.video` by `window.pc`.
+pub fn watch(browser: &Browser, how_long: Duration) -> Watched {
     thread::sleep(SETTLED);
     let before = stats(browser);
     browser.run(
@@ -62,7 +66,7 @@ fn watch(browser: &Browser) -> Watched {
          };
          window.video.requestVideoFrameCallback(look);",
     );
-    thread::sleep(WATCHED);
+    thread::sleep(how_long);
     let longest = browser.run("return window.longest").as_f64().unwrap_or(f64::MAX);
     let after = stats(browser);
     let grown = |kind: &str, name: &str| {
@@ -73,8 +77,11 @@ fn watch(browser: &Browser) -> Watched {
         rate: grown("video", "framesDecoded") / seconds,
         longest,
         freezes: grown("video", "freezeCount"),
+        frozen: grown("video", "totalFreezesDuration"),
         energy: grown("audio", "totalAudioEnergy"),
         lost: after["video"]["packetsLost"].as_i64().unwrap_or(i64::MAX),
+        nacks: grown("video", "nackCount"),
+        plis: grown("video", "pliCount"),
     }
 }
 
@@ -93,7 +100,7 @@ fn is_seen_and_heard(what: &str, more: &[&str], least: f64) {
     open_plain_page(&browser, &server);
     until("the stream", || server.stream("live/cam"));
     let first = first_picture(&browser);
-    let watched = watch(&browser);
+    let watched = watch(&browser, WATCHED);
     eprintln!("{what}: the first picture came {first:.0} ms after the POST; then in {WATCHED:?} {watched:?}");
     assert!(first < 1_500.0, "the first picture came {first:.0} ms after the POST");
     assert!(watched.rate > least, "{watched:?}");

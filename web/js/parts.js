@@ -91,7 +91,7 @@ export function empty(sign, title, ...content) {
 /** An {@link ApiError} as a place of the page, with the next step. `signIn` opens the form for credentials. */
 export function problem(error, { signIn, retry } = {}) {
   const again = retry && h('button', { type: 'button', class: 'button', onclick: retry }, 'Try again');
-  const enter = signIn && h('button', { type: 'button', class: 'button solid', onclick: signIn }, 'Sign in');
+  const enter = signIn && h('button', { type: 'button', class: 'button solid', onclick: () => signIn() }, 'Sign in');
   switch (error.kind) {
     case 'unauthorized':
       return empty('key', signedIn() ? 'These credentials are not accepted' : 'Who are you?',

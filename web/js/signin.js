@@ -7,8 +7,8 @@ import { dialog, field, segmented } from '/js/parts.js';
 let box = null;
 let declined = false;
 
-/** Opens the form. */
-export function signIn() {
+/** Opens the form; after an answer that the last credentials were wrong it says so. */
+export function signIn({ refused = false } = {}) {
   if (box) return;
   const user = h('input', { type: 'text', autocomplete: 'username', required: true, spellcheck: 'false', autocapitalize: 'none' });
   const password = h('input', { type: 'password', autocomplete: 'current-password' });
@@ -30,6 +30,7 @@ export function signIn() {
     box.close();
   } },
   segmented('How to sign in', [['password', 'Password'], ['token', 'Token']], way, choose),
+  refused && h('p', { class: 'trouble', role: 'alert' }, 'The server did not accept these credentials.'),
   byPassword, byToken,
   h('div', { class: 'actions' },
     signedIn() && h('button', { type: 'button', class: 'button', onclick: () => { signOut(); box.close(); } }, 'Sign out'),
@@ -45,6 +46,6 @@ export function answerGate() {
   gate.addEventListener('wanted', () => {
     if (declined) return;
     declined = true;
-    signIn();
+    signIn({ refused: signedIn() });
   });
 }

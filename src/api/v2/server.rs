@@ -66,8 +66,9 @@ fn shard(id: usize, page: &Page, now: Instant) -> Value {
         "sends_per_batch": ratio(page.totals.sends, page.totals.batches),
         "skips": page.totals.skips,
         "faults": page.faults,
-        "granted": page.decisions.0,
-        "refused": page.decisions.1,
+        "granted": page.permission.granted,
+        "refused": page.permission.refused(),
+        "expired": page.permission.expired,
         "age_ms": millis(now.saturating_duration_since(page.at)),
     })
 }

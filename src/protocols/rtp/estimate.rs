@@ -3,9 +3,14 @@
 //!
 //! A live stream's rate is the encoder's, not ours: so there is no estimate while the way carries all that is sent, and a
 //! [`limit`](Estimate::limit) once it does not. After the delay-based and loss-based halves of
-//! draft-ietf-rmcat-gcc-02, without probing. Units: bits a second, microseconds.
+//! draft-ietf-rmcat-gcc-02. Where more could be sent than is (a richer layer), a limit that has grown is a guess; a probe
+//! ([`begin_probe`](Estimate::begin_probe)) proves it. Units: bits a second, microseconds.
+
+mod probe;
 
 use std::time::{Duration, Instant};
+
+use probe::{Outcome, Probe};
 
 use super::rtcp::Feedback;
 
@@ -13,8 +18,12 @@ use super::rtcp::Feedback;
 const SENT_MAX: usize = 1_024;
 /// A queue on the way that is longer than this, and grows, is the beginning of a jam.
 const QUEUE_MAX: i64 = 80_000;
-/// More loss than this is a jam (gcc-02 §6: 10 %).
+/// More loss than this is a jam (gcc-02 §6: 10 %), where a queue has built up as well, or where nobody tells of queues.
 const LOSS_MAX: f64 = 0.1;
+/// A queue of this length goes with such a jam, microseconds. A bad radio link has none, and loses as much whatever the rate.
+const QUEUE_SOME: f64 = 30_000.0;
+/// More loss than this is a jam in any case: a policer has no queue.
+const LOSS_JAM: f64 = 0.3;
 /// What is taken of the rate that still arrived when a jam began.
 const BACK_OFF: f64 = 0.85;
 /// How fast a limit grows while nothing is jammed: by this share in a second, and this much besides.
@@ -24,6 +33,10 @@ const GROWTH_MIN: f64 = 50_000.0;
 const FREE: f64 = 2.0;
 /// The lowest limit: sound must get through.
 const LIMIT_MIN: f64 = 64_000.0;
+/// Feedback that has not come for so long does not come: nothing was sent.
+const SILENCE: Duration = Duration::from_millis(500);
+/// From a step back or a failed probe to the next probe.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two steps back: a round trip must show what the first one did.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -55,6 +68,11 @@ pub struct Estimate {
     counted: (Instant, u64),
     stepped: Option<Instant>,
     updated: Instant,
+    /// What the stream could send, of all that it has.
+    wanted: f64,
+    probe: Option<Probe>,
+    /// What a probe has shown to get through since the last jam.
+    proven: u64,
 }
 
 impl Estimate {
@@ -73,6 +91,9 @@ impl Estimate {
             counted: (now, 0),
             stepped: None,
             updated: now,
+            wanted: 0.0,
+            probe: None,
+            proven: 0,
         }
     }
 
@@ -103,6 +124,66 @@ impl Estimate {
             self.rate = if self.rate == 0.0 { rate } else { 0.5 * self.rate + 0.5 * rate };
             self.counted = (now, bytes);
         }
+        if self.limit.is_some() && now.saturating_duration_since(self.updated) >= SILENCE {
+            // Nothing is sent, so nothing is told: old jams are no reason to stay silent for ever.
+            (self.loss, self.queue) = (self.loss / 2.0, self.queue / 2.0);
+            self.grow(0.0, now);
+            self.settle_probe(now);
+        }
+    }
+
+    /// The stream could send so much: a limit is not forgotten before it is far above that.
+    pub fn set_wanted(&mut self, rate: u64) {
+        self.wanted = rate as f64;
+    }
+
+    /// Whether the receiver tells when packets arrive, as far as is known: packets have been numbered for that.
+    pub fn has_feedback(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Whether the limit stems from a jam, rather than from the receiver's word alone.
+    pub fn is_jam_behind(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Whether a probe has shown that `rate` gets through.
+    pub fn has_proven(&self, rate: u64) -> bool {
+        self.proven >= rate
+    }
+
+    /// Packets from number `first` on are sent at `rate` or more, to see whether they get through. `false`: not now, the last
+    /// probe is not over yet, or failed lately.
+    pub fn begin_probe(&mut self, first: u16, rate: u64, now: Instant) -> bool {
+        if self.probe.is_some() || self.stepped.is_some_and(|stepped| now - stepped < PROBE_PATIENCE) {
+            return false;
+        }
+        self.probe = Some(Probe::new(first, rate));
+        true
+    }
+
+    /// The probe's last number was the one before `end`.
+    pub fn end_probe(&mut self, end: u16, now: Instant) {
+        if let Some(probe) = &mut self.probe {
+            probe.end(end, now);
+        }
+    }
+
+    fn settle_probe(&mut self, now: Instant) {
+        let Some((probe, outcome)) = self.probe.as_ref().and_then(|probe| Some((probe, probe.outcome(now)?)))
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Through => self.proven = probe.rate(),
+            // It grows again from here, and that takes the longer the less got through.
+            Outcome::Held(rate) => {
+                let held = (rate as f64).max(self.acked).max(LIMIT_MIN) * BACK_OFF;
+                self.limit = self.limit.map(|limit| limit.min(held));
+                self.stepped = Some(now);
+            }
+        }
+        self.probe = None;
     }
 
     /// The receiver's own estimate.
@@ -113,7 +194,8 @@ impl Estimate {
     /// A receiver report's losses, in 256ths. Of use only where no feedback comes.
     pub fn on_loss(&mut self, fraction: u8, now: Instant) {
         if self.sent.is_empty() {
-            self.judge(f64::from(fraction) / 256.0, self.rate, false, now);
+            let loss = f64::from(fraction) / 256.0;
+            self.judge(loss, self.rate, false, loss > LOSS_MAX, now);
         }
     }
 
@@ -128,6 +210,9 @@ impl Estimate {
                 continue;
             }
             covered += 1;
+            if let Some(probe) = &mut self.probe {
+                probe.arrived(arrival.sequence, sent.bytes, sent.at, arrival.at);
+            }
             let Some(at) = arrival.at else {
                 lost += 1;
                 continue;
@@ -137,6 +222,7 @@ impl Estimate {
             bytes += u64::from(sent.bytes);
             self.measure(at - sent.at, now);
         }
+        self.settle_probe(now);
         if covered == 0 {
             return;
         }
@@ -153,7 +239,8 @@ impl Estimate {
         // One of four packets is a quarter and means nothing: loss is judged over some two hundred.
         let weight = (f64::from(covered) / 200.0).min(1.0);
         self.loss += weight * (f64::from(lost) / f64::from(covered) - self.loss);
-        self.judge(self.loss, arrived, jammed, now);
+        let lossy = self.loss > if self.queue > QUEUE_SOME { LOSS_MAX } else { LOSS_JAM };
+        self.judge(self.loss, arrived, jammed, lossy, now);
     }
 
     /// One packet took `way`, up to the constant between the clocks.
@@ -168,19 +255,29 @@ impl Estimate {
         self.queue = 0.9 * self.queue + 0.1 * (way - shortest) as f64;
     }
 
-    fn judge(&mut self, loss: f64, arrived: f64, jammed: bool, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.updated).as_secs_f64().min(1.0);
-        self.updated = now;
-        if jammed || loss > LOSS_MAX {
+    /// `jammed`: a queue says so; `lossy`: losses do.
+    fn judge(&mut self, loss: f64, arrived: f64, jammed: bool, lossy: bool, now: Instant) {
+        if jammed || lossy {
+            self.updated = now;
             let patient = self.stepped.is_none_or(|stepped| now - stepped >= PATIENCE);
             if patient && arrived > 0.0 {
                 let share = if jammed { BACK_OFF } else { 1.0 - 0.5 * loss };
                 self.limit = Some((arrived * share).max(LIMIT_MIN));
                 self.stepped = Some(now);
+                self.proven = 0;
             }
-        } else if let Some(limit) = &mut self.limit {
+        } else {
+            self.grow(arrived, now);
+        }
+    }
+
+    /// Nothing is jammed, as far as is known.
+    fn grow(&mut self, arrived: f64, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.updated).as_secs_f64().min(1.0);
+        self.updated = now;
+        if let Some(limit) = &mut self.limit {
             *limit += (*limit * GROWTH + GROWTH_MIN) * elapsed;
-            if self.rate > 0.0 && *limit > FREE * self.rate.max(arrived) {
+            if self.rate > 0.0 && *limit > FREE * self.rate.max(arrived).max(self.wanted) {
                 self.limit = None;
             }
         }
@@ -240,6 +337,44 @@ mod tests {
             through(&mut estimate, start + Duration::from_secs(20), 60, 1_000_000, 10_000_000, 200_000);
             assert_eq!(estimate.limit(), None, "after a queue of {room} us");
         }
+    }
+
+    #[test]
+    fn a_way_that_loses_at_random_is_not_narrow_and_one_that_loses_half_is() {
+        for (share, is_limited) in [(5, false), (2, true)] {
+            let start = Instant::now();
+            let mut estimate = Estimate::new(start);
+            let mut writer = FeedbackWriter::default();
+            for n in 0..2_000_i64 {
+                let now = start + Duration::from_millis(5 * n as u64);
+                estimate.on_sent(n as u16, 1_200, now);
+                estimate.on_total(1_200 * n as u64, now);
+                let is_lost = n * 7 % share == 0;
+                writer.push(Arrival { sequence: n as u16, at: (!is_lost).then_some(n * 5_000 + 40_000) });
+                if n % 20 == 19 {
+                    let mut wire = Vec::new();
+                    writer.write(1, 2, n as u8, &mut wire);
+                    let Some(Packet::Twcc(feedback)) = rtcp::parse(&wire).next() else {
+                        panic!("no feedback")
+                    };
+                    estimate.on_feedback(&feedback, now + Duration::from_millis(40));
+                }
+            }
+            assert_eq!(estimate.limit().is_some(), is_limited, "one of {share} is lost: {estimate:?}");
+        }
+    }
+
+    #[test]
+    fn one_to_whom_nothing_is_sent_is_not_given_up() {
+        let start = Instant::now();
+        let mut estimate = Estimate::new(start);
+        estimate.set_wanted(1_500_000);
+        through(&mut estimate, start, 4, 2_000_000, 300_000, 300_000);
+        let limit = estimate.limit().expect("a jam");
+        for second in 5..30 {
+            estimate.on_total(0, start + Duration::from_secs(second));
+        }
+        assert!(estimate.limit().is_none_or(|later| later > limit + 1_000_000), "{:?}", estimate.limit());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use shards::media::{KeyError, StreamKey};
 
-use crate::protocols::http::{Method, PathError, Request};
+use crate::protocols::http::{Method, PathError, Query, Request};
 
 /// What a session's last level of a path begins with.
 const SESSION: &str = "session-";
@@ -171,7 +171,10 @@ impl Door {
                 }
                 let (key, sdp, query) = json(text()?)?;
                 let call = Call::new(self, key, Verb::Offer(sdp), request);
-                return Ok(Call { query, ..call });
+                // The stream's address is in the body, and so may its token be.
+                let token = Query::parse(&query).get("token").map(str::to_owned);
+                let token = call.token.clone().or(token);
+                return Ok(Call { query, token, ..call });
             }
         };
         Ok(Call::new(self, key, verb, request))

@@ -11,6 +11,7 @@ mod frames;
 mod ingest;
 mod kick;
 mod negotiate;
+mod parts;
 mod session;
 mod signal;
 mod table;

@@ -97,7 +97,9 @@ impl Refused {
             Self::Taken(_) | Self::Evicted => Status::CONFLICT,
             Self::Denied(Denied::Unauthorized(_)) => Status::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden(_)) => Status::FORBIDDEN,
-            Self::Full(_) | Self::TooMany(_) | Self::Off => Status::UNAVAILABLE,
+            Self::Denied(Denied::Unavailable(_)) | Self::Full(_) | Self::TooMany(_) | Self::Off => {
+                Status::UNAVAILABLE
+            }
             Self::NoSession => Status::NOT_FOUND,
             Self::NoIfMatch => Status::PRECONDITION_REQUIRED,
             Self::IfMatch => Status::PRECONDITION_FAILED,
@@ -208,7 +210,7 @@ impl WebRtc {
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }
-        let ticket = context.admission.admit(peer.ip())?;
+        let ticket = context.admission.admit(ip)?;
         let stream = context.shard.obtain(&call.key);
         let order = self.order(call, &stream);
         let chosen = choose(&offer, side, &order)?;

@@ -21,6 +21,7 @@ pub mod rtc;
 pub mod rtmp;
 pub mod server;
 pub mod shape;
+pub mod token;
 pub mod tools;
 pub mod webrtc;
 pub mod ws;

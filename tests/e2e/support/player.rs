@@ -125,6 +125,12 @@ impl Player {
         self.with(|state| state.units.iter().filter(|unit| !unit.header).count())
     }
 
+    /// How many pictures it has.
+    pub fn pictures(&self) -> usize {
+        let is_picture = |unit: &&Unit| unit.kind == Kind::Video && !unit.header;
+        self.with(|state| state.units.iter().filter(is_picture).count())
+    }
+
     /// Decoding time of the newest media unit.
     pub fn newest(&self) -> Option<i64> {
         self.with(|state| state.units.iter().rev().find(|unit| !unit.header).map(|unit| unit.dts))

@@ -1,4 +1,4 @@
-//! A bad network between one WebRTC client and the server: a relay of datagrams that loses and delays them both ways.
+//! A bad network between one WebRTC client and the server: a relay of datagrams that loses and delays them both ways, and may be narrow.
 //!
 //! In user space, since many kernels come without `netem`, CI's among them; it needs no rights and its losses come from a
 //! seed. Invariant: what is not lost keeps its order, and both threads end with the value.
@@ -19,6 +19,9 @@ const DATAGRAM_BYTES_MAX: usize = 2_048;
 /// A thread looks so often whether it shall end.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The queue before a narrow way holds so much of time; what finds no room is lost.
+const QUEUE_MAX: Duration = Duration::from_millis(300);
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
@@ -34,8 +37,12 @@ pub struct Weather {
 pub struct Relay {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
+    /// Of ten thousand datagrams each way so many are lost.
+    loss: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
     passed: Arc<AtomicU64>,
+    /// Bits a second to the client; 0: no bound.
+    rate: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -43,13 +50,37 @@ pub struct Relay {
 struct Way {
     from: UdpSocket,
     to: UdpSocket,
-    /// Who sent last on the client's side: the way there writes it, the way back reads it.
-    client: Arc<Mutex<Option<SocketAddr>>>,
+    /// The client's side: the way there writes it, the way back reads it.
+    client: Arc<Mutex<Client>>,
     server: Option<SocketAddr>,
     weather: Weather,
     stop: Arc<AtomicBool>,
+    loss: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
     passed: Arc<AtomicU64>,
+    rate: Arc<AtomicU64>,
+}
+
+/// Where the way back leads. A browser tries several addresses of its machine: until one of them begins to talk, to whoever
+/// asked last; then to the one that talks.
+#[derive(Default)]
+struct Client {
+    address: Option<SocketAddr>,
+    talks: bool,
+}
+
+impl Client {
+    fn heard(&mut self, from: SocketAddr, datagram: &[u8]) {
+        // Below are STUN's (RFC 7983 section 7).
+        let talks = datagram.first().is_some_and(|first| *first >= 20);
+        if talks || !self.talks {
+            (self.address, self.talks) = (Some(from), talks);
+        }
+    }
+}
+
+fn of_ten_thousand(percent: f64) -> u64 {
+    (percent * 100.0).round() as u64
 }
 
 impl Relay {
@@ -60,6 +91,8 @@ impl Relay {
         let address = near.local_addr().expect("a bound socket has an address");
         let clone = |socket: &UdpSocket| socket.try_clone().expect("a socket can be cloned");
         let (client, stop, lost, passed) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        let loss = Arc::new(AtomicU64::new(of_ten_thousand(weather.loss)));
+        let rate = Arc::<AtomicU64>::default();
         let way = |from: &UdpSocket, to: &UdpSocket, server: Option<SocketAddr>| Way {
             from: clone(from),
             to: clone(to),
@@ -67,12 +100,25 @@ impl Relay {
             server,
             weather: Weather { seed: weather.seed * 2 + u64::from(server.is_some()), ..weather },
             stop: Arc::clone(&stop),
+            loss: Arc::clone(&loss),
             lost: Arc::clone(&lost),
             passed: Arc::clone(&passed),
+            // The way there is wide: what viewers say is little.
+            rate: if server.is_none() { Arc::clone(&rate) } else { Arc::default() },
         };
         let ways = [way(&near, &far, Some(server)), way(&far, &near, None)];
         let threads = ways.into_iter().map(|way| thread::spawn(move || way.run())).collect();
-        Self { address, stop, lost, passed, threads }
+        Self { address, stop, loss, lost, passed, rate, threads }
+    }
+
+    /// From now on so many of a hundred datagrams are lost each way.
+    pub fn set_loss(&self, percent: f64) {
+        self.loss.store(of_ten_thousand(percent), Ordering::Relaxed);
+    }
+
+    /// From now on so many bits a second get through to the client, 0: all; the queue before that holds [`QUEUE_MAX`].
+    pub fn narrow(&self, rate: u64) {
+        self.rate.store(rate, Ordering::Relaxed);
     }
 
     /// What stands for the server.
@@ -100,6 +146,8 @@ impl Way {
         let mut random = fastrand::Rng::with_seed(self.weather.seed);
         let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        // When the narrow way has room for the next.
+        let mut free = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let due =
                 under_way.front().map_or(LOOK, |(due, _)| due.saturating_duration_since(Instant::now()));
@@ -108,17 +156,23 @@ impl Way {
             // An error is a time-out, or a port that is closed: the peer's to notice.
             if let Ok((bytes, from)) = self.from.recv_from(&mut buffer) {
                 if self.server.is_some() {
-                    *self.client.lock().expect("nothing panics holding it") = Some(from);
+                    self.client.lock().expect("nothing panics holding it").heard(from, &buffer[..bytes]);
                 }
-                let is_lost = random.f64() * 100.0 < self.weather.loss;
+                let (now, rate) = (Instant::now(), self.rate.load(Ordering::Relaxed));
+                free = free.max(now);
+                let is_lost =
+                    random.u64(0..10_000) < self.loss.load(Ordering::Relaxed) || free - now > QUEUE_MAX;
+                if rate > 0 && !is_lost {
+                    free += Duration::from_nanos(bytes as u64 * 8_000_000_000 / rate);
+                }
                 let counter = if is_lost { &self.lost } else { &self.passed };
                 counter.fetch_add(1, Ordering::Relaxed);
                 if !is_lost {
-                    under_way.push_back((Instant::now() + self.weather.delay, buffer[..bytes].to_vec()));
+                    under_way.push_back((free + self.weather.delay, buffer[..bytes].to_vec()));
                 }
             }
             while let Some((_, datagram)) = under_way.pop_front_if(|(due, _)| *due <= Instant::now()) {
-                let client = *self.client.lock().expect("nothing panics holding it");
+                let client = self.client.lock().expect("nothing panics holding it").address;
                 if let Some(to) = self.server.or(client) {
                     let _ = self.to.send_to(&datagram, to);
                 }

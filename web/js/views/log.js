@@ -1,7 +1,7 @@
 // The newest lines of the log, followed until somebody scrolls up to read.
 
 import { get, poll } from '/js/api.js';
-import { h, show } from '/js/dom.js';
+import { h, say, show } from '/js/dom.js';
 import { problem } from '/js/parts.js';
 
 const EVERY = 2000;
@@ -15,12 +15,15 @@ export function log({ signIn }) {
   const hold = h('input', { type: 'checkbox' });
   const list = h('ol', { class: 'log' });
   const scroller = h('div', { class: 'scroller tall', tabindex: '0', role: 'region', 'aria-label': 'Lines of the log' }, list);
-  const none = h('p', { class: 'muted', hidden: true }, 'No line of the log is like that.');
+  const none = h('p', { class: 'muted', hidden: true });
   const place = h('div', {});
   const tools = h('div', { class: 'tools' }, h('label', { class: 'check' }, hold, 'Hold'), search, level);
   const root = h('section', { class: 'section', 'aria-labelledby': 'log-title' },
     h('div', { class: 'section-head' }, h('h2', { id: 'log-title' }, 'Log'), tools), scroller, none, place);
   let lines = [];
+  // Who scrolls up reads; who is at the end follows.
+  let follows = true;
+  scroller.addEventListener('scroll', () => { follows = scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 12; });
   let shown = '';
 
   const time = (value) => {
@@ -31,16 +34,19 @@ export function log({ signIn }) {
   function render() {
     const wanted = search.value.trim().toLowerCase();
     const found = lines.filter(({ text = '', conn = '', target = '' }) => `${text} ${conn} ${target}`.toLowerCase().includes(wanted));
+    say(none, lines.length ? 'No line of the log is like that.' : 'Nothing as important as that was logged yet.');
     show(none, found.length === 0);
     show(scroller, found.length > 0);
     const last = found.at(-1);
     const state = `${found.length} ${last?.time} ${last?.text} ${wanted}`;
-    if (state === shown) return;
+    if (state !== shown) write(found);
     shown = state;
-    const atEnd = scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 8 || list.children.length === 0;
+    if (follows) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  function write(found) {
     list.replaceChildren(...found.map(({ time: at, level: grade = '', conn, text }) => h('li', { class: grade.toLowerCase() },
       h('time', {}, time(at)), h('span', { class: 'grade' }, grade.toUpperCase()), h('span', { class: 'conn' }, conn || ''), h('span', { class: 'said' }, text ?? ''))));
-    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
   }
 
   async function round() {

@@ -97,7 +97,7 @@ export function server(root, { signIn }) {
     const { machine } = facts;
     // A server that does not measure itself still has its shards.
     if (facts.cpu === undefined) figures.cpu.set(percent(sum(({ busy }) => busy) / facts.shards.length), 'of the shards’ time');
-    else figures.cpu.set(percent(facts.cpu), machine ? `of ${plural(machine.cpus, 'CPU')} · all programs ${percent(machine.cpu)}` : 'of the machine');
+    else figures.cpu.set(percent(facts.cpu), machine ? `of ${plural(machine.cpus, 'CPU')} · machine ${percent(machine.cpu)}` : 'of the machine');
     figures.memory.set(bytes(facts.memory_bytes), machine ? `of ${bytes(machine.memory_bytes)}` : '');
     reconcile(shards, facts.shards, { key: ({ id }) => String(id), make: shardRow, update: renewShard });
     const most = (key) => Number(config.value(key) ?? 0);

@@ -1,7 +1,10 @@
 //! How players begin: at once where there is something to begin with, and otherwise with patience.
 
 use super::house::*;
-use crate::stream::{Leave, Life};
+use crate::{
+    media::{TrackId, TrackKind},
+    stream::{Leave, Life},
+};
 
 #[test]
 fn a_joiner_gets_preamble_headers_and_the_newest_group_in_one_send() {
@@ -194,10 +197,21 @@ fn a_joiner_who_must_wait_for_a_keyframe_makes_the_publisher_hear_of_it() {
     let mut cx = Context::from_waker(Waker::noop());
     assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending);
     let waits = house.join();
-    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(()));
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(TrackId::VIDEO));
     assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending, "once");
     publisher.key(0);
     let starts = house.join();
     assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending, "there is a group to start with");
+    let layer = TrackId::new(TrackKind::Video, 2);
+    house.stream.request_key_of(layer);
+    house.stream.request_key();
+    house.stream.request_key_of(layer);
+    assert_eq!(
+        publisher.poll_key_request(&mut cx),
+        Poll::Ready(TrackId::VIDEO),
+        "each track's wish by itself"
+    );
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(layer));
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending);
     drop((waits, starts));
 }
