@@ -263,8 +263,8 @@ fn who_is_not_signed_in_is_asked_for_credentials() {
         click(&browser, "dialog [type=submit]");
     };
     sign_in("close:sesame");
-    shows(&browser, "These credentials are not accepted");
-    press(&browser, "Sign in");
+    // The form comes again, and says so.
+    shows(&browser, "The server did not accept these credentials.");
     sign_in("open:sesame");
     shows(&browser, "H264 + AAC");
     // In this tab they are kept.
