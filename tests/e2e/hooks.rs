@@ -382,5 +382,7 @@ fn two_hundred_at_a_slow_door_are_not_noticed_by_those_inside() {
     let (with, took) = measure(&server);
     assert!(took >= Duration::from_secs(2), "each has waited: {took:?}");
     assert!(took < Duration::from_secs(15), "one after the other would take 400 s: {took:?}");
-    assert!(with < without * 2.0 + 40.0, "p99 moved from {without:.1} ms to {with:.1} ms");
+    // On two cores that backend, publishers and players share with the server: 400 threads of this test wake at one moment, so
+    // this bounds a stall of a shard, which would be seconds, and not the microseconds that a hook costs it.
+    assert!(with < without * 3.0 + 100.0, "p99 moved from {without:.1} ms to {with:.1} ms");
 }
