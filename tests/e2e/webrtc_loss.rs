@@ -204,8 +204,10 @@ fn look_with_chromium(loss: u32, seed: u64) -> Watched {
     browser.run("pc.close()");
     eprintln!(
         "Chromium, {loss} % and {DELAY:?} each way ({counts:?} lost and passed): first picture after {first:.0} ms; frozen {:.1} % of \
-         {WATCHED:?}, {watched:?}\n{}",
+         {WATCHED:?}, {} requests for packets and {} for keyframes, {watched:?}\n{}",
         watched.frozen * 100.0 / WATCHED.as_secs_f64(),
+        watched.nacks,
+        watched.plis,
         server.wait_for_line(&["stopped playing"])
     );
     watched
