@@ -76,6 +76,7 @@ fn every_key_that_a_guide_names_exists() {
             let name = piece.split([':', '=', ' ']).next().unwrap_or_default();
             let is_key = name.split_once('.').is_some_and(|(section, key)| {
                 sections.contains(section)
+                    && key.starts_with(|c: char| c.is_ascii_lowercase())
                     && key.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.')
             });
             // Files and addresses: log.rs, api.rs, httpflv.html.

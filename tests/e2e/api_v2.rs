@@ -128,8 +128,10 @@ fn every_answer_is_as_it_is_described() {
     for addr in [server.api(), server.http()] {
         for path in document["paths"].as_object().expect("paths").keys() {
             let target = live.iter().fold(path.clone(), |target, (name, value)| target.replace(name, value));
-            ask(&document, addr, "GET", path, &target);
-            asked += 1;
+            if document["paths"][path].get("get").is_some() {
+                ask(&document, addr, "GET", path, &target);
+                asked += 1;
+            }
             // What is not described is not there.
             for method in ["PUT", "POST", "DELETE", "PATCH"] {
                 if document["paths"][path].get(method.to_lowercase()).is_none() {
@@ -139,7 +141,7 @@ fn every_answer_is_as_it_is_described() {
                         answer
                             .head
                             .field("allow")
-                            .is_some_and(|allow| allow.contains("GET") && !allow.contains(method))
+                            .is_some_and(|allow| allow.contains("OPTIONS") && !allow.contains(method))
                     );
                 }
             }
@@ -356,6 +358,9 @@ fn whatever_is_asked_is_answered_as_described() {
         // The switch of the demo would turn on an encoder again and again.
         "--exclude-operation-id",
         "startDemo",
+        // It follows the ids of the list of clients, and those who are there are to stay; the console's story kicks.
+        "--exclude-operation-id",
+        "kick",
         "--max-examples",
         "25",
         "--max-time",

@@ -43,6 +43,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/config", READ),
     ("/log", READ),
     ("/demo", "GET, HEAD, POST, DELETE, OPTIONS"),
+    ("/reload", "POST, OPTIONS"),
     ("/openapi.yaml", READ),
 ];
 
