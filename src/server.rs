@@ -3,9 +3,9 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,13 +25,13 @@ use crate::{
         admission::{Admission, AdmissionOptions},
         interfaces,
         listener::{self, Listener, SocketOptions},
-        tls,
+        steer, tls, udp,
     },
     protocols::http::Limits,
     sessions::{
         Context, Parcel, Service, SessionOptions, access, inquiries,
         rtmp::reader_options,
-        webrtc::{Published, WebRtc, WebRtcOptions},
+        webrtc::{Directory, Published, WebRtc, WebRtcOptions},
     },
     transcode,
 };
@@ -53,6 +53,8 @@ struct Plan {
     doors: Vec<Door>,
     sessions: Arc<SessionOptions>,
     webrtc: Option<Arc<WebRtcOptions>>,
+    /// Each shard takes its own.
+    webrtc_sockets: Arc<Mutex<Vec<Option<UdpSocket>>>>,
     sockets: SocketOptions,
     admission: Arc<Admission>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -76,13 +78,17 @@ pub fn start(config: &Config) -> io::Result<Running> {
         true => Some(tls::load(&config.tls.cert, &config.tls.key).map_err(io::Error::other)?),
         false => None,
     };
-    let webrtc = match config.webrtc.enable {
-        true => Some(Arc::new(webrtc_options(config, cpus.len())?)),
-        false => None,
+    let (webrtc, webrtc_sockets) = match config.webrtc.enable {
+        true => {
+            let sockets = webrtc_sockets(&config.webrtc, cpus.len())?.into_iter().map(Some).collect();
+            (Some(Arc::new(webrtc_options(config)?)), sockets)
+        }
+        false => (None, Vec::new()),
     };
     let plan = Plan {
         doors,
         webrtc,
+        webrtc_sockets: Arc::new(Mutex::new(webrtc_sockets)),
         sessions: Arc::new(session_options(config)),
         sockets: SocketOptions {
             send_buffer: config.delivery.send_buffer.bytes(),
@@ -159,20 +165,38 @@ fn session_options(config: &Config) -> SessionOptions {
     }
 }
 
-fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
-    let webrtc = &config.webrtc;
-    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("webrtc: {why}"));
+/// The sockets of all shards, in their order: each at a port of its own, or all at one.
+fn webrtc_sockets(webrtc: &config::Webrtc, shards: usize) -> io::Result<Vec<UdpSocket>> {
+    let buffer = webrtc.socket_buffer.bytes();
+    let first = SocketAddr::from((webrtc.listen_ip, webrtc.port));
+    let refused = |address: SocketAddr| {
+        move |error: io::Error| {
+            io::Error::new(error.kind(), format!("webrtc: cannot listen at {address}: {error}"))
+        }
+    };
+    if webrtc.single_port && shards > 1 {
+        let (sockets, steered) = steer::bind(first, shards, buffer).map_err(refused(first))?;
+        if let Err(error) = steered {
+            tracing::warn!("webrtc: packets are not steered to their shards, which costs time: {error}");
+        }
+        return Ok(sockets);
+    }
     let last = usize::from(webrtc.port) + shards - 1;
     if last > usize::from(u16::MAX) {
         let why = format!("{shards} shards need the ports {} to {last}, and there is no {last}", webrtc.port);
-        return Err(invalid(why));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("webrtc: {why}")));
     }
-    for port in (0..shards).filter_map(|shard| u16::try_from(usize::from(webrtc.port) + shard).ok()) {
-        std::net::UdpSocket::bind((webrtc.listen_ip, port)).map_err(|error| {
+    let ports = (webrtc.port..=u16::MAX).take(shards);
+    ports
+        .map(|port| {
             let address = SocketAddr::from((webrtc.listen_ip, port));
-            io::Error::new(error.kind(), format!("webrtc: cannot listen at {address}: {error}"))
-        })?;
-    }
+            udp::bind(address, buffer, false).map_err(refused(address))
+        })
+        .collect()
+}
+
+fn webrtc_options(config: &Config) -> io::Result<WebRtcOptions> {
+    let webrtc = &config.webrtc;
     let environment = std::env::var("CANDIDATE").unwrap_or_default();
     let told = webrtc.candidates.iter().chain(environment.split([',', ' ']));
     let mut published = Published::of(told.filter(|text| !text.trim().is_empty()));
@@ -182,8 +206,7 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
     let http = [&config.httpflv, &config.api, &config.ws_stream].into_iter().find(|listen| listen.enable);
     let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
     Ok(WebRtcOptions {
-        address: (webrtc.listen_ip, webrtc.port).into(),
-        socket_buffer: webrtc.socket_buffer.bytes(),
+        directory: Arc::new(Directory::new(webrtc.single_port)),
         published,
         tcp_port: http.filter(|_| webrtc.tcp).map(|listen| listen.port),
         ice_servers: webrtc.ice_servers.iter().map(str::to_owned).collect(),
@@ -193,7 +216,8 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
         keeps_bframes: webrtc.bframes == Bframes::Keep,
         makes_opus: config.transcode.audio != TranscodeAudio::Off,
         sessions_max: webrtc.sessions_max as usize,
-        certificate: certificate.ok_or_else(|| invalid("no certificate for DTLS can be made".to_owned()))?,
+        certificate: certificate
+            .ok_or_else(|| io::Error::other("webrtc: no certificate for DTLS can be made"))?,
     })
 }
 
@@ -323,11 +347,12 @@ impl shards::Service for Node {
 
     fn start(self: &Rc<Self>) -> Result<(), String> {
         if let Some(options) = &self.plan.webrtc {
-            let index = self.context.shard.id().index();
-            let webrtc = WebRtc::start(WebRtcOptions::clone(options), index).map_err(|error| {
-                let port = usize::from(options.address.port()) + index;
-                format!("webrtc: cannot listen at {} port {port}: {error}", options.address.ip())
-            })?;
+            let shard = Rc::clone(&self.context.shard);
+            let mut sockets = self.plan.webrtc_sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let socket = sockets.get_mut(shard.id().index()).and_then(Option::take);
+            let socket = socket.ok_or("webrtc: there is no socket for this shard")?;
+            let webrtc = WebRtc::start(WebRtcOptions::clone(options), shard, socket)
+                .map_err(|error| format!("webrtc: cannot receive: {error}"))?;
             // The first and only time.
             let _ = self.context.webrtc.set(webrtc);
         }

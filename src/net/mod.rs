@@ -8,6 +8,7 @@ pub mod interfaces;
 pub mod listener;
 pub mod seldom;
 pub mod socket;
+pub mod steer;
 pub mod tls;
 pub mod traffic;
 pub mod trains;

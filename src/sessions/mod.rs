@@ -127,6 +127,8 @@ pub enum Parcel {
     Arrival(Arrival),
     /// A question to all shards, or the answer of one.
     Mail(Mail),
+    /// About WebRTC sessions and their datagrams.
+    WebRtc(webrtc::Note),
 }
 
 /// A connection on its way to the shard that owns its stream. Dropped anywhere, it closes.
@@ -184,6 +186,11 @@ impl Context {
         match parcel {
             Parcel::Arrival(arrival) => self.receive(arrival),
             Parcel::Mail(mail) => self.read(mail),
+            Parcel::WebRtc(note) => {
+                if let Some(webrtc) = self.webrtc.get() {
+                    webrtc.heed(&note);
+                }
+            }
         }
     }
 
@@ -241,7 +248,7 @@ impl Context {
             match self.shard.outbox().send(to, Parcel::Arrival(arrival)) {
                 Ok(()) => return None,
                 Err(Parcel::Arrival(back)) => arrival = back,
-                Err(Parcel::Mail(_)) => unreachable!("what comes back is what was sent"),
+                Err(_) => unreachable!("what comes back is what was sent"),
             }
             timer::sleep(INBOX_STEP).await;
         }
@@ -285,7 +292,7 @@ async fn meet(
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
         Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
-            webrtc::tcp::serve(client, input).await
+            webrtc::tcp::serve(context, client, input).await
         }
         Service::Http => http::serve(context, client, input, refusal).await,
     }
