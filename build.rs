@@ -1,23 +1,31 @@
-//! Makes the table of the web page's files that `src/web.rs` embeds.
+//! Makes the table of the web pages' files that `src/web.rs` embeds.
 //!
-//! Everything in `web/` with an ending the table below knows is embedded; `web/vendor/` too, if somebody fetched it
-//! (`scripts/fetch-web-vendor.sh`). A file with a `.gz` beside it is embedded both ways. No network, no tools.
+//! Everything below `web/` with an ending the table below knows is embedded, text compressed as well; `web/vendor/` too, if
+//! somebody fetched it (`scripts/fetch-web-vendor.sh`). `/vendor/manifest.js` names what is there, so that the pages need not
+//! ask for what is not. No network.
 
 use std::{
     env,
-    fmt::Write,
-    fs, io,
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
-/// Endings that are embedded, and what a browser is told they are.
-const TYPES: [(&str, &str); 5] = [
-    ("html", "text/html; charset=utf-8"),
-    ("js", "text/javascript; charset=utf-8"),
-    ("css", "text/css; charset=utf-8"),
-    ("svg", "image/svg+xml"),
-    ("txt", "text/plain; charset=utf-8"),
+use flate2::{Compression, write::GzEncoder};
+
+/// Endings that are embedded, what a browser is told they are, and whether compressing them is worth it.
+const TYPES: [(&str, &str, bool); 6] = [
+    ("html", "text/html; charset=utf-8", true),
+    ("js", "text/javascript; charset=utf-8", true),
+    ("css", "text/css; charset=utf-8", true),
+    ("svg", "image/svg+xml", true),
+    ("txt", "text/plain; charset=utf-8", true),
+    ("woff2", "font/woff2", false),
 ];
+
+/// Made here; see the module.
+const MANIFEST: &str = "/vendor/manifest.js";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -25,50 +33,60 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=web");
     let variable =
         |name: &str| env::var_os(name).map(PathBuf::from).ok_or_else(|| io::Error::other(name.to_owned()));
-    let web = variable("CARGO_MANIFEST_DIR")?.join("web");
-    let out = variable("OUT_DIR")?.join("web_assets.rs");
+    let (web, out) = (variable("CARGO_MANIFEST_DIR")?.join("web"), variable("OUT_DIR")?);
+    let mut files = Vec::new();
+    gather(&web, "/", &mut files)?;
+    let vendor: Vec<&str> = files.iter().filter_map(|(path, _)| path.strip_prefix("/vendor/")).collect();
+    let manifest = out.join("manifest.js");
+    fs::write(&manifest, format!("export const files = {vendor:?};\n"))?;
+    files.push((MANIFEST.to_owned(), manifest));
+    files.sort();
 
     let mut table = String::from("&[\n");
-    for (folder, prefix) in [(web.clone(), "/"), (web.join("vendor"), "/vendor/")] {
-        for file in files(&folder)? {
-            entry(&mut table, &file, prefix)?;
-        }
+    for (number, (path, file)) in files.iter().enumerate() {
+        entry(&mut table, path, file, &out.join(format!("{number}.gz")))?;
     }
     table.push_str("]\n");
-    fs::write(out, table)
+    fs::write(out.join("web_assets.rs"), table)
 }
 
-/// The files of a folder by name; none when there is no such folder.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut files = Vec::new();
+/// All files below `folder` that are embedded, with their paths on the server.
+fn gather(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_file() {
-            files.push(path);
+        let file = entry?.path();
+        let Some(name) = file.file_name().and_then(|name| name.to_str()) else { continue };
+        let path = format!("{prefix}{name}");
+        if file.is_dir() {
+            gather(&file, &format!("{path}/"), files)?;
+        } else if path != MANIFEST && type_of(&file).is_some() {
+            files.push((path, file));
         }
     }
-    files.sort();
-    Ok(files)
+    Ok(())
 }
 
-fn entry(table: &mut String, file: &Path, prefix: &str) -> io::Result<()> {
-    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let Some((_, content_type)) = TYPES.iter().find(|(known, _)| *known == ending) else { return Ok(()) };
-    let name =
-        file.file_name().and_then(|name| name.to_str()).ok_or_else(|| io::Error::other("a name in web/"))?;
+fn type_of(file: &Path) -> Option<(&'static str, bool)> {
+    let ending = file.extension()?.to_str()?;
+    TYPES.iter().find(|(known, ..)| *known == ending).map(|(_, content_type, packs)| (*content_type, *packs))
+}
+
+fn entry(table: &mut String, path: &str, file: &Path, packed: &Path) -> io::Result<()> {
+    let Some((content_type, packs)) = type_of(file) else { return Ok(()) };
     let bytes = fs::read(file)?;
     let etag = format!("W/\"{:016x}\"", fnv1a(&bytes));
-    let packed = PathBuf::from(format!("{}.gz", file.display()));
-    let gzip = match packed.is_file() {
-        true => format!("Some(include_bytes!({:?}))", packed.display().to_string()),
-        false => "None".to_owned(),
-    };
+    let mut gzip = "None".to_owned();
+    if packs {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&bytes)?;
+        let small = encoder.finish()?;
+        if small.len() < bytes.len() {
+            fs::write(packed, small)?;
+            gzip = format!("Some(include_bytes!({:?}))", packed.display().to_string());
+        }
+    }
     writeln!(
         table,
-        "(\"{prefix}{name}\", Asset {{ bytes: include_bytes!({:?}), gzip: {gzip}, content_type: {content_type:?}, etag: {etag:?} }}),",
+        "({path:?}, Asset {{ bytes: include_bytes!({:?}), gzip: {gzip}, content_type: {content_type:?}, etag: {etag:?} }}),",
         file.display().to_string()
     )
     .map_err(io::Error::other)

@@ -15,6 +15,16 @@ goal=${1:-run}
 FFMPEG7_PACKAGE=imageio-ffmpeg==0.6.0
 # A WebRTC stack of its own, in Python, that publishes and plays in the tests.
 AIORTC_PACKAGE=aiortc==1.16.0
+# What looks for pages that some people cannot use: labels, contrast, the order of headings.
+AXE_PACKAGE=axe-core@4.14.1
+AXE_SHA512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+AXE=node_modules/axe-core/axe.min.js
+# A web player made for SRS's control port, as it is: what plays from SRS plays from this server.
+SRS_PLAYER_PACKAGE=jswebrtc@1.0.0
+SRS_PLAYER_SHA512=9564b11e50a565b9ee5befc53491377849b60657cbad5c3d28d089f0e6071e2b40512094a392ad324bec19873194a8dafc8e83e162cff6a77fe8118893cfff2f
+SRS_PLAYER_FILE=.venv/jswebrtc.min.js
+# Asks the API whatever its description allows, and a good deal that it does not.
+SCHEMATHESIS_PACKAGE=schemathesis==4.32.5
 
 say() { printf 'deps: %s\n' "$*"; }
 
@@ -54,11 +64,14 @@ need git git
 need nasm nasm
 need cmake cmake
 
-if [ "$goal" != build ] && [ ! -e web/vendor/mpegts.js ]; then
-    need npm npm nodejs
+# What the web pages need beyond the browser.
+if [ "$goal" != build ]; then
+    for file in web/vendor/mpegts.js web/vendor/qrcode.js web/vendor/inter.woff2; do
+        [ -e "$file" ] || need npm npm nodejs
+    done
 fi
-
 if [ "$goal" = test ]; then
+    [ -e "$AXE" ] && [ -e "$SRS_PLAYER_FILE" ] || need npm npm nodejs
     need ffmpeg ffmpeg
     need ffprobe ffmpeg
     need rtmpdump rtmpdump
@@ -89,12 +102,37 @@ if [ "$goal" = test ]; then
     have() {
         ls .venv/lib/python3*/site-packages/$1 >/dev/null 2>&1
     }
-    version=${AIORTC_PACKAGE#*==}
-    if ! have 'imageio_ffmpeg/binaries/ffmpeg-*' || ! have "aiortc-$version.dist-info/METADATA"; then
-        say "fetching ffmpeg 7 and aiortc into .venv ($FFMPEG7_PACKAGE $AIORTC_PACKAGE)"
+    aiortc=${AIORTC_PACKAGE#*==}
+    schemathesis=${SCHEMATHESIS_PACKAGE#*==}
+    if ! have 'imageio_ffmpeg/binaries/ffmpeg-*' || ! have "aiortc-$aiortc.dist-info/METADATA" ||
+        ! have "schemathesis-$schemathesis.dist-info/METADATA"; then
+        say "fetching ffmpeg 7, aiortc and schemathesis into .venv"
         # A half-made environment from an earlier attempt is made anew.
         twice python3 -m venv --clear .venv
-        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check "$FFMPEG7_PACKAGE" "$AIORTC_PACKAGE"
+        twice .venv/bin/python3 -m pip install --quiet --disable-pip-version-check \
+            "$FFMPEG7_PACKAGE" "$AIORTC_PACKAGE" "$SCHEMATHESIS_PACKAGE"
+    fi
+    # unpack PACKAGE SHA512: a package of npm, exactly the one that the tests were written with, in $work/package.
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    unpack() {
+        say "fetching $1"
+        archive=$work/$(cd "$work" && twice npm pack --silent --ignore-scripts "$1")
+        echo "$2  $archive" | sha512sum --check --status || {
+            say "what npm fetched is not the $1 that the tests were written with" >&2
+            exit 1
+        }
+        rm -rf "$work/package"
+        tar -xzf "$archive" -C "$work"
+    }
+    if [ ! -e "$SRS_PLAYER_FILE" ]; then
+        unpack "$SRS_PLAYER_PACKAGE" "$SRS_PLAYER_SHA512"
+        cp "$work/package/dist/jswebrtc.min.js" "$SRS_PLAYER_FILE"
+    fi
+    if [ ! -e "$AXE" ]; then
+        unpack "$AXE_PACKAGE" "$AXE_SHA512"
+        mkdir -p "$(dirname "$AXE")"
+        cp "$work/package/LICENSE" "$work/package/axe.min.js" "$(dirname "$AXE")/"
     fi
 fi
 say "all there for '$goal'"

@@ -24,6 +24,18 @@ pub struct Page {
     pub cpu: usize,
     /// Connections, those that only talk included.
     pub connections: usize,
+    /// Those of them that publish, and those that play.
+    pub clients: (usize, usize),
+    /// Clients since the start.
+    pub enrolled: u64,
+    /// Connections that broke their protocol, since the start.
+    pub faults: u64,
+    /// WebRTC sessions.
+    pub webrtc: usize,
+    /// Bytes of the wire from all peers and to them, since the start.
+    pub traffic: (u64, u64),
+    /// Payload bytes from its publishers, since the start.
+    pub received: u64,
     /// The share of the last tick that the shard spent in tasks, 0 to 1.
     pub busy: f32,
     /// How long frames gather now, where that follows the load.
@@ -34,8 +46,32 @@ pub struct Page {
     pub mirrors: usize,
     /// What its viewers came to since the start.
     pub totals: Totals,
+    /// What was decided about those who asked to publish and play.
+    pub permission: Permission,
     /// Its streams, and its mirrors of others'.
     pub streams: Vec<(StreamKey, StreamStats)>,
+}
+
+/// What was decided about those who asked to publish and play, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// They may.
+    pub granted: u64,
+    /// A token was missing or not valid.
+    pub unauthorized: u64,
+    /// The rules forbade it, or the token was good for something else.
+    pub forbidden: u64,
+    /// There were as many as there may be, or it could not be decided.
+    pub unavailable: u64,
+    /// Leave ended in the middle of a stream.
+    pub expired: u64,
+}
+
+impl Permission {
+    /// They may not, for whatever reason.
+    pub const fn refused(&self) -> u64 {
+        self.unauthorized + self.forbidden + self.unavailable
+    }
 }
 
 /// The pages of all shards.
@@ -51,11 +87,18 @@ impl Board {
                 at: now,
                 cpu: *cpu,
                 connections: 0,
+                clients: (0, 0),
+                enrolled: 0,
+                faults: 0,
+                webrtc: 0,
+                traffic: (0, 0),
+                received: 0,
                 busy: 0.0,
                 window: None,
                 longest_walk_us: 0,
                 mirrors: 0,
                 totals: Totals::default(),
+                permission: Permission::default(),
                 streams: Vec::new(),
             })
         };

@@ -1,9 +1,14 @@
 //! The command line: what to load, what to print instead of serving.
 
-use crate::log;
-use clap::Parser;
-use config::{Config, Loaded, LogFormat, LogLevel, MANUAL, Rotate, Sources};
-use std::{ffi::OsString, path::PathBuf};
+use crate::{access, log};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use config::{Config, Listen, Loaded, LogFormat, LogLevel, MANUAL, Millis, Rotate, Sources};
+use shards::media::StreamKey;
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tracing_subscriber::filter::LevelFilter;
 
 const EXAMPLES: &str = "\
@@ -16,6 +21,8 @@ Examples:
   SHARDCAST_RTMP__PORT=1936 shardcast                the same by the environment
   shardcast --set shards=[0,2] --set log.level=debug --print-config
                                                      what counts in the end
+  shardcast sign -c shardcast.yaml --key live/cam --action play --expires 1h
+                                                     addresses that carry their own permission
 
 Later wins: defaults, file, environment, --set. No file is read unless --config names it.
 RUST_LOG refines what is logged: RUST_LOG=shardcast::sessions=debug";
@@ -25,11 +32,11 @@ RUST_LOG refines what is logged: RUST_LOG=shardcast::sessions=debug";
 #[command(name = "shardcast", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// The YAML file to read.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
     /// Set one key, over the file and the environment; may be repeated.
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", global = true)]
     pub sets: Vec<String>,
 
     /// Publish a test picture with a clock and a tone (demo.enable=true).
@@ -47,6 +54,45 @@ pub struct Cli {
     /// Print the default file, in which every key is explained, and exit.
     #[arg(long)]
     pub print_manual: bool,
+
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else there is to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Sign addresses, so that who has one may publish or play until it expires.
+    Sign(Sign),
+}
+
+/// What is to be signed.
+#[derive(Args, Clone, Debug)]
+pub struct Sign {
+    /// The stream, APP/NAME.
+    #[arg(long)]
+    pub key: StreamKey,
+
+    /// What the address is good for.
+    #[arg(long)]
+    pub action: SignAction,
+
+    /// For how long, from now on: 90s, 10m, 1h.
+    #[arg(long)]
+    pub expires: Millis,
+
+    /// The host in the addresses.
+    #[arg(long, default_value = "localhost")]
+    pub host: String,
+}
+
+/// What an address is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum SignAction {
+    Publish,
+    Play,
 }
 
 /// What the command line comes to.
@@ -54,6 +100,8 @@ pub struct Cli {
 pub enum Prepared {
     /// Serve with this configuration.
     Run(Box<Loaded>),
+    /// Look whether this configuration could be served, and say so.
+    Check(Box<Loaded>),
     /// Print this to standard output; exit with 0.
     Done(String),
     /// Print this to standard error; exit with 2, as for a wrong command line.
@@ -71,11 +119,67 @@ impl Cli {
         }
         match Config::load(Sources { file: self.config, env, sets: &self.sets }) {
             Err(errors) => Prepared::Refused(errors.to_string()),
-            Ok(_) if self.check_config => Prepared::Done("OK".to_owned()),
+            Ok(loaded) if self.command.is_some() => match self.command {
+                Some(Command::Sign(sign)) => sign.run(&loaded.config, SystemTime::now()),
+                None => Prepared::Run(Box::new(loaded)),
+            },
+            Ok(loaded) if self.check_config => Prepared::Check(Box::new(loaded)),
             Ok(loaded) if self.print_config => Prepared::Done(loaded.config.to_yaml().trim_end().to_owned()),
             Ok(loaded) => Prepared::Run(Box::new(loaded)),
         }
     }
+}
+
+impl Sign {
+    /// The addresses, one a line.
+    fn run(&self, config: &Config, now: SystemTime) -> Prepared {
+        let Some(secret) = config.auth.sign_keys.reveal().next() else {
+            let why =
+                "auth.sign_keys is empty: there is no key to sign with (--config FILE, or the environment)";
+            return Prepared::Refused(why.to_owned());
+        };
+        let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + self.expires.duration();
+        let action = match self.action {
+            SignAction::Publish => access::Action::Publish,
+            SignAction::Play => access::Action::Play,
+        };
+        let query = access::signed_query(secret.as_bytes(), action, &self.key, until.as_secs());
+        let mut lines = Vec::new();
+        let mut line = |listen: &Listen, scheme: &str, path: String| {
+            if listen.enable {
+                let port = listen.port;
+                lines.push(format!("{scheme}://{}:{port}/{path}{query}", self.host));
+            }
+        };
+        let key = &self.key;
+        let query_of = format!("app={}&stream={}&", encoded(key.app()), encoded(key.name()));
+        line(&config.rtmp, "rtmp", format!("{key}?"));
+        match self.action {
+            SignAction::Publish => line(&config.ws_stream, "ws", format!("publish?{query_of}")),
+            SignAction::Play => {
+                line(&config.httpflv, "http", format!("{}.flv?", encoded(key.as_str())));
+                line(&config.httpflv, "ws", format!("{}.flv?", encoded(key.as_str())));
+            }
+        }
+        if config.webrtc.enable {
+            let door = if self.action == SignAction::Publish { "whip" } else { "whep" };
+            line(&config.httpflv, "http", format!("{door}/{}?", encoded(key.as_str())));
+        }
+        lines.push(query.clone());
+        Prepared::Done(lines.join("\n"))
+    }
+}
+
+/// As it stands in a path or in a query.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    text.bytes().fold(String::new(), |mut text, byte| {
+        match plain(byte) {
+            true => text.push(char::from(byte)),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+        text
+    })
 }
 
 /// What the log needs of the configuration; `directives` are those of `RUST_LOG`.
@@ -137,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_checked_configuration_is_ok_or_told_what_is_wrong() {
-        assert!(matches!(prepare("shardcast --check-config"), Prepared::Done(text) if text == "OK"));
+        assert!(matches!(prepare("shardcast --check-config"), Prepared::Check(_)));
         let Prepared::Refused(text) = prepare("shardcast --check-config --set rtmp.port=0 -c /nowhere.yaml")
         else {
             panic!("it is wrong")
@@ -158,6 +262,27 @@ mod tests {
         assert!(
             matches!(prepare("shardcast --print-manual"), Prepared::Done(text) if text.contains("coalesce: auto"))
         );
+    }
+
+    #[test]
+    fn what_is_signed_is_printed_for_each_protocol_and_alone() {
+        let line = "shardcast sign --set auth.sign_keys=[0123456789abcdef] --key live/cam --expires 1h --host h --action";
+        let Prepared::Done(text) = prepare(&format!("{line} play")) else { panic!("it signs") };
+        let lines: Vec<&str> = text.lines().collect();
+        let [rtmp, http, ws, whep, query] = lines[..] else { panic!("{text}") };
+        assert_eq!(rtmp, format!("rtmp://h:1935/live/cam?{query}"));
+        assert_eq!(http, format!("http://h:8080/live/cam.flv?{query}"));
+        assert_eq!(ws, format!("ws://h:8080/live/cam.flv?{query}"));
+        assert_eq!(whep, format!("http://h:8080/whep/live/cam?{query}"));
+        assert!(query.starts_with("expires=") && query.contains("&sign="), "{query}");
+        let Prepared::Done(text) = prepare(&format!("{line} publish")) else { panic!("it signs") };
+        assert!(text.contains("\nws://h:8081/publish?app=live&stream=cam&expires="), "{text}");
+        assert!(text.contains("\nhttp://h:8080/whip/live/cam?expires="), "{text}");
+        assert!(matches!(
+            prepare("shardcast sign --key live/cam --expires 1h --action play"),
+            Prepared::Refused(why) if why.contains("auth.sign_keys")
+        ));
+        assert_eq!(encoded("live/a b&é"), "live/a%20b%26%C3%A9");
     }
 
     #[test]

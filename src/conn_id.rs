@@ -17,6 +17,12 @@ impl ConnId {
         Self(std::array::from_fn(|_| fastrand::choice(ALPHABET).copied().unwrap_or(b'0')))
     }
 
+    /// One that somebody names; `None`: no connection is called so.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; 8] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(|byte| ALPHABET.contains(byte)).then_some(Self(bytes))
+    }
+
     /// Its characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -44,7 +50,11 @@ mod tests {
     fn ids_are_eight_plain_characters_and_differ() {
         let ids: HashSet<ConnId> = (0..1_000).map(|_| ConnId::random()).collect();
         assert_eq!(ids.len(), 1_000);
+        for text in ["", "short", "UPPERCAS", "nine+char", "eight ch", "ééé12"] {
+            assert_eq!(ConnId::parse(text), None, "{text}");
+        }
         for id in ids {
+            assert_eq!(ConnId::parse(id.as_str()), Some(id));
             assert_eq!(id.as_str().len(), 8);
             assert!(id.as_str().bytes().all(|byte| ALPHABET.contains(&byte)), "{id}");
         }

@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the map of this house.
 
+pub mod access;
 pub mod api;
 pub mod board;
 pub mod cli;
@@ -9,10 +10,14 @@ pub mod clients;
 pub mod codecs;
 pub mod conn_id;
 pub mod demo;
+pub mod hooks;
+pub mod identity;
 pub mod log;
 pub mod net;
+pub mod proc;
 pub mod protocols;
 pub mod server;
 pub mod sessions;
+pub mod settings;
 pub mod transcode;
 pub mod web;

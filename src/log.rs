@@ -20,10 +20,14 @@ use tracing_subscriber::{
     EnvFilter,
     filter::LevelFilter,
     fmt::{MakeWriter, format::JsonFields},
+    layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
 mod line;
+pub mod recent;
+
+pub use line::Utc;
 
 /// Lines that may wait for a slow disk: some 3 MiB, and a second of everything a busy server says at debug.
 const LINES_MAX: usize = 16_384;
@@ -182,8 +186,12 @@ where
 {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
     match format {
-        Format::Text => builder.fmt_fields(line::TextFields).event_format(line::Text).into(),
-        Format::Json => builder.fmt_fields(JsonFields::new()).event_format(line::Json).into(),
+        Format::Text => {
+            builder.fmt_fields(line::TextFields).event_format(line::Text).finish().with(recent::Keep).into()
+        }
+        Format::Json => {
+            builder.fmt_fields(JsonFields::new()).event_format(line::Json).finish().with(recent::Keep).into()
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The server's binary: arguments, configuration, shards, and the wait for the signal to end.
 
-use std::{io::Write, net::Ipv4Addr, process::ExitCode};
+use std::{io::Write, net::Ipv4Addr, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
-use config::Config;
+use config::{Config, Loaded};
 use shardcast::{
     cli::{self, Cli, Prepared},
-    demo::{self, Demo},
-    log, server,
+    demo::{self, control::Control},
+    log,
+    server::{self, Host},
+    settings,
 };
 use signal_hook::{
     consts::{SIGINT, SIGQUIT, SIGTERM},
@@ -21,6 +23,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let loaded = match Cli::parse().prepare(std::env::vars_os()) {
         Prepared::Run(loaded) => loaded,
+        Prepared::Check(loaded) => match server::check(&loaded.config) {
+            Ok(()) => {
+                let _ = writeln!(std::io::stdout(), "OK");
+                return ExitCode::SUCCESS;
+            }
+            Err(why) => {
+                eprintln!("{why}");
+                return ExitCode::from(2);
+            }
+        },
         Prepared::Done(text) => {
             // A closed pipe is the reader's own wish.
             let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
@@ -31,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(&loaded.config) {
+    match serve(&loaded) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(panics) => {
             eprintln!("shardcast: {panics} shards ended by a panic");
@@ -45,19 +57,25 @@ fn main() -> ExitCode {
 }
 
 /// Serves until a signal comes; gives how many shards ended badly.
-fn serve(config: &Config) -> anyhow::Result<usize> {
+fn serve(loaded: &Loaded) -> anyhow::Result<usize> {
+    let config = &loaded.config;
     let guard = log::start(&cli::log_options(&config.log, std::env::var("RUST_LOG").ok()))
         .context("cannot start the log")?;
     log::report_panics();
     // Before the shards: signals that come while they start must not be lost.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT]).context("cannot wait for signals")?;
     raise_descriptor_limit(config);
-    let running = server::start(config)?;
+    let demo = Arc::new(Control::new(demo_options(config)?));
+    // Nothing of it changes before the next start.
+    let settings = settings::of(config, &loaded.origins, |_| false);
+    let running = server::start(config, Host { settings, demo: Arc::clone(&demo) })?;
     announce(config);
-    let demo = demo(config)?;
+    if config.demo.enable {
+        demo.start().context("demo.enable")?;
+    }
     let signal = signals.forever().next();
     tracing::info!(signal, "shutting down, within {}", config.shutdown.deadline);
-    drop(demo);
+    demo.end();
     running.stop().ask(config.shutdown.deadline.duration());
     let panics = running.join();
     tracing::info!("all connections are closed");
@@ -79,12 +97,11 @@ fn raise_descriptor_limit(config: &Config) {
     }
 }
 
-/// Starts the demo stream if it is wanted; it publishes by RTMP like anybody else.
-fn demo(config: &Config) -> anyhow::Result<Option<Demo>> {
-    if !config.demo.enable {
+/// Where the demo stream goes when it is on: it publishes by RTMP like anybody else, so without RTMP nowhere.
+fn demo_options(config: &Config) -> anyhow::Result<Option<demo::Options>> {
+    if !config.rtmp.enable {
         return Ok(None);
     }
-    anyhow::ensure!(config.rtmp.enable, "demo.enable needs rtmp.enable: the demo publishes by RTMP");
     let ip = match config.rtmp.listen_ip {
         ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
@@ -97,7 +114,19 @@ fn demo(config: &Config) -> anyhow::Result<Option<Demo>> {
         height: config.demo.size.height,
         frame_rate: config.demo.frame_rate,
     };
-    Ok(Some(Demo::start(options).context("cannot start the demo stream")?))
+    Ok(Some(options))
+}
+
+/// Who is let in, in one line.
+fn open_to(config: &Config) -> String {
+    let who = |need| if need == config::Need::Token { "who has permission" } else { "everybody" };
+    let api = if config.auth.api.is_local() { "this machine alone" } else { "who has its credential" };
+    format!(
+        "open to: publish {}, play {}, API and console {api}{}",
+        who(config.auth.publish),
+        who(config.auth.play),
+        if config.security.enable { "; by the rules of security" } else { "" }
+    )
 }
 
 /// Tells a person at the console what runs where.
@@ -129,6 +158,13 @@ fn announce(config: &Config) {
         url("SRS API", &config.api, "http", "https", "/rtc/v1/");
     }
     url("page", &config.httpflv, "http", "https", "/");
+    if config.auth.api.is_local() {
+        lines.push(
+            "  access     API and console answer only to this machine until auth.api has a credential"
+                .to_owned(),
+        );
+    }
+    tracing::info!("{}", open_to(config));
     // Standard error, as the log: standard output is for what other programs read.
     eprintln!("{}", lines.join("\n"));
 }

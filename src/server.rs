@@ -1,14 +1,18 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
+mod keyring;
+pub mod permission;
+
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use config::{Bframes, Coalesce, Config, Shards, Takeover, TranscodeAudio};
 use shards::{
     Shard,
@@ -19,22 +23,31 @@ use shards::{
 };
 
 use crate::{
-    api::{Api, Ports},
-    board::{Board, Page},
+    api::{Abilities, Api, Local, Ports, Shared, visit::Caller, watch::Watch},
+    board::{self, Board, Page},
+    clients::inquiry::{Busy, Gathered},
+    demo::control::Control,
+    identity::Identity,
+    log,
     net::{
         admission::{Admission, AdmissionOptions},
         interfaces,
         listener::{self, Listener, SocketOptions},
-        steer, tls, udp,
+        steer, tls, traffic, udp,
     },
     protocols::http::Limits,
     sessions::{
-        Context, Parcel, Service, SessionOptions, access, inquiries,
+        Context, Pages, Parcel, Service, SessionOptions,
+        access::Decisions,
+        inquiries,
         rtmp::reader_options,
         webrtc::{Directory, Published, WebRtc, WebRtcOptions},
     },
+    settings::Setting,
     transcode,
 };
+
+use permission::Permission;
 
 /// Ticks between two pages on the board: half a second.
 const PAGE_TICKS: u32 = 5;
@@ -59,15 +72,23 @@ struct Plan {
     admission: Arc<Admission>,
     tls: Option<Arc<rustls::ServerConfig>>,
     board: Arc<Board>,
-    ports: Ports,
-    start: Instant,
+    permission: Permission,
+    shared: Arc<Shared>,
+}
+
+/// What the process has besides its shards, and its control plane shows.
+pub struct Host {
+    /// The configuration as it is shown.
+    pub settings: Vec<Setting>,
+    /// The demo's switch.
+    pub demo: Arc<Control>,
 }
 
 /// Starts the server: its shards run when this returns.
 ///
 /// # Errors
 /// A sentence for the operator: a port that is taken, a certificate that cannot be read, a system that refuses.
-pub fn start(config: &Config) -> io::Result<Running> {
+pub fn start(config: &Config, host: Host) -> io::Result<Running> {
     let cpus = cpus(&config.shards);
     let doors = doors(config);
     for door in &doors {
@@ -85,6 +106,25 @@ pub fn start(config: &Config) -> io::Result<Running> {
         }
         false => (None, Vec::new()),
     };
+    let permission = Permission::start(config, Box::new(|_| Err("nothing is fetched here".to_owned())))
+        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+    let board = Board::new(&cpus, Instant::now());
+    let shared = Shared {
+        board: Arc::clone(&board),
+        watch: Watch::start(Arc::clone(&board))?,
+        identity: Identity::new(""),
+        ports: ports(config),
+        abilities: Abilities {
+            transcode: config.transcode.audio != TranscodeAudio::Off,
+            ..Abilities::default()
+        },
+        settings: ArcSwap::from_pointee(host.settings),
+        demo: host.demo,
+        has_metrics: config.metrics.enable,
+        metrics_of_streams: config.metrics.streams,
+        built: built(),
+        start: Instant::now(),
+    };
     let plan = Plan {
         doors,
         webrtc,
@@ -98,10 +138,10 @@ pub fn start(config: &Config) -> io::Result<Running> {
             connections_max: config.limits.connections as usize,
             per_ip_max: config.limits.connections_per_ip as usize,
         }),
-        ports: ports(config),
         tls,
-        board: Board::new(&cpus, Instant::now()),
-        start: Instant::now(),
+        permission,
+        board,
+        shared: Arc::new(shared),
     };
     let options = executor::Options {
         cpus,
@@ -111,6 +151,14 @@ pub fn start(config: &Config) -> io::Result<Running> {
         mirror_share: config.mirror.enable.then(|| config.mirror.share as f32 / 100.0),
     };
     executor::start(&options, move |shard| Node::new(&plan, shard))
+}
+
+/// Looks whether a configuration can be served, as far as that can be told without serving it.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn check(config: &Config) -> Result<(), String> {
+    permission::prepare(config).map(drop)
 }
 
 /// The CPUs of the shards, one each.
@@ -128,7 +176,7 @@ fn doors(config: &Config) -> Vec<Door> {
         ("rtmp", &config.rtmp, Service::Rtmp),
         ("httpflv", &config.httpflv, Service::Http),
         ("ws_stream", &config.ws_stream, Service::Http),
-        ("api", &config.api, Service::Http),
+        ("api", &config.api, Service::Control),
     ]
     .into_iter()
     .filter(|(_, listen, _)| listen.enable)
@@ -142,8 +190,15 @@ fn ports(config: &Config) -> Ports {
         rtmp: port(&config.rtmp),
         http: port(&config.httpflv),
         ws: port(&config.ws_stream),
+        api: port(&config.api),
         tls: config.tls.is_enabled(),
     }
+}
+
+/// When this program was made.
+fn built() -> String {
+    let file = std::env::current_exe().and_then(|path| path.metadata()).and_then(|file| file.modified());
+    file.map(|at| log::Utc(at).to_string()).unwrap_or_default()
 }
 
 fn session_options(config: &Config) -> SessionOptions {
@@ -291,6 +346,26 @@ fn bind_error(door: Door, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: cannot listen at {}: {error}{hint}", door.name, door.address))
 }
 
+/// The pages and the control plane, on the shard of `context`.
+fn pages(plan: &Plan, context: &Weak<Context>) -> Pages {
+    let context = Weak::clone(context);
+    let asker = move |question| -> Local<Result<Gathered, Busy>> {
+        let context = Weak::upgrade(&context);
+        Box::pin(async move {
+            match context {
+                Some(context) => context.ask(question).await,
+                // The shard ends.
+                None => Err(Busy),
+            }
+        })
+    };
+    let api = Api::new(Arc::clone(&plan.shared), Box::new(asker));
+    Rc::new(move |request, asker| {
+        let at_control = asker.service == Service::Control;
+        api.open(request, Caller { peer: asker.peer, ip: asker.ip, at_control })
+    })
+}
+
 /// What one shard does.
 struct Node {
     context: Rc<Context>,
@@ -302,8 +377,7 @@ struct Node {
 
 impl Node {
     fn new(plan: &Plan, shard: &Rc<Shard<Parcel>>) -> Rc<Self> {
-        let api = Api::new(Arc::clone(&plan.board), plan.ports, plan.start);
-        let context = Rc::new(Context {
+        let context = Rc::new_cyclic(|context| Context {
             shard: Rc::clone(shard),
             options: Arc::clone(&plan.sessions),
             connections: Rc::default(),
@@ -311,13 +385,20 @@ impl Node {
             inquiries: inquiries(shard),
             admission: Arc::clone(&plan.admission),
             tls: plan.tls.clone(),
-            gate: access::Gate::open(),
+            gate: plan.permission.gate(),
+            policy: plan.permission.policy(),
             webrtc: OnceCell::new(),
-            pages: Rc::new(move |request| api.answer(request)),
+            pages: pages(plan, context),
             refusals: Rc::default(),
         });
         let cpu = plan.board.pages().get(shard.id().index()).map_or(0, |page| page.cpu);
         Rc::new(Self { context, plan: plan.clone(), listeners: RefCell::default(), ticks: Cell::new(0), cpu })
+    }
+
+    fn permission(&self) -> board::Permission {
+        let Decisions { granted, unauthorized, forbidden, unavailable } = self.context.gate.decisions();
+        let expired = self.context.connections.expired();
+        board::Permission { granted, unauthorized, forbidden, unavailable, expired }
     }
 
     fn page(&self, now: Instant) -> Page {
@@ -327,11 +408,18 @@ impl Node {
             at: now,
             cpu: self.cpu,
             connections: self.context.connections.len(),
+            clients: self.context.roster.counts(),
+            enrolled: self.context.roster.enrolled(),
+            faults: self.context.connections.faults(),
+            webrtc: self.context.webrtc.get().map_or(0, |webrtc| webrtc.sessions()),
+            traffic: traffic::of_this_thread(),
+            received: shard.registry().received(),
             busy: shard.busy(),
             window: shard.window(),
             longest_walk_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
             mirrors: shard.mirrors(),
             totals: shard.registry().totals(),
+            permission: self.permission(),
             streams: shard
                 .registry()
                 .all()

@@ -72,7 +72,7 @@ impl Scene {
     pub fn new(profile: Profile, viewers: usize, to: SocketAddr) -> Result<Self> {
         let now = Instant::now();
         let stream = Stream::new("live/bench".parse()?, options(), now);
-        let party = Party { id: Arc::from("bench"), protocol: "bench", peer: to };
+        let party = Party { id: Arc::from("bench"), protocol: "bench", peer: to, tc_url: Arc::from("") };
         let publisher = stream.publish(party)?;
         publisher.expect(Some(true), Some(true))?;
         let config = h264::build_config(

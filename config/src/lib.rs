@@ -7,6 +7,7 @@
 
 mod check;
 mod coalesce;
+mod entries;
 mod error;
 mod leaf;
 mod load;
@@ -14,6 +15,7 @@ mod locate;
 mod node;
 mod origin;
 mod schema;
+mod secret;
 mod section;
 mod shards;
 mod suggest;
@@ -21,13 +23,16 @@ mod texts;
 mod units;
 
 pub use coalesce::Coalesce;
+pub use entries::Entry;
 pub use error::{Errors, Fault, Problem};
 pub use load::{Loaded, Sources};
 pub use origin::{Origin, Origins};
 pub use schema::{
-    Bframes, Config, Delivery, Demo, Gop, Limits, Listen, Log, LogFormat, LogLevel, Play, Publish, Rotate,
-    Shutdown, Takeover, Tls, Transcode, TranscodeAudio, Webrtc,
+    ApiAuth, Auth, Bframes, Config, Delivery, Demo, Gop, Jwt, Limits, Listen, Log, LogFormat, LogLevel,
+    Metrics, Need, Play, Publish, Rotate, Security, Shutdown, Takeover, Tls, Transcode, TranscodeAudio,
+    Webrtc,
 };
+pub use secret::{Secret, Secrets};
 pub use shards::{SHARDS_MAX, Shards};
 pub use texts::Texts;
 pub use units::{BitRate, ByteSize, Millis, PictureSize, UnitError};

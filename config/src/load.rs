@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// The largest file, in bytes: four times the manual. What the parser needs for nested brackets grows with the
+/// The largest file, in bytes: more than twice the manual. What the parser needs for nested brackets grows with the
 /// square of their number; this many cost it under 2 s even unoptimised.
 pub(crate) const FILE_BYTES_MAX: u64 = 64 << 10;
 /// What begins a variable that is ours.

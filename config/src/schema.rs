@@ -5,6 +5,7 @@
 use crate::{
     coalesce::Coalesce,
     leaf::words,
+    secret::{Secret, Secrets},
     section::section,
     shards::Shards,
     texts::Texts,
@@ -64,6 +65,10 @@ section! {
         pub play: Play = Play::default();
         /// Sound made from sound.
         pub transcode: Transcode = Transcode::default();
+        /// Who may publish and play, and use the API.
+        pub auth: Auth = Auth::default();
+        /// From where one may publish and play.
+        pub security: Security = Security::default();
         /// What is logged, how and where.
         pub log: Log = Log::default();
         /// What a peer may cost.
@@ -72,6 +77,8 @@ section! {
         pub shutdown: Shutdown = Shutdown::default();
         /// The test picture.
         pub demo: Demo = Demo::default();
+        /// Figures for Prometheus.
+        pub metrics: Metrics = Metrics::default();
     }
 }
 
@@ -95,6 +102,16 @@ impl Listen {
     /// What to bind.
     pub fn address(&self) -> SocketAddr {
         (self.listen_ip, self.port).into()
+    }
+}
+
+section! {
+    /// Figures for Prometheus, at `/metrics` of every HTTP port.
+    pub struct Metrics {
+        /// Whether there are any.
+        pub enable: bool = true;
+        /// Whether each stream has its own.
+        pub streams: bool = false;
     }
 }
 
@@ -262,6 +279,97 @@ section! {
 }
 
 words! {
+    /// Whether something needs a permission.
+    pub enum Need {
+        /// Everybody may.
+        Open = "open",
+        /// Who shows a token or a signature that is good for it.
+        Token = "token",
+    }
+}
+
+section! {
+    /// Who may publish and play, and use the API.
+    pub struct Auth {
+        /// Who may publish.
+        pub publish: Need = Need::Open;
+        /// Who may play.
+        pub play: Need = Need::Open;
+        /// `ACTION PATTERN TOKEN` each.
+        pub tokens: Secrets = Secrets::default();
+        /// A file with such lines.
+        pub tokens_file: PathBuf = PathBuf::new();
+        /// Keys that addresses are signed with, the newest first.
+        pub sign_keys: Secrets = Secrets::default();
+        /// JSON Web Tokens.
+        pub jwt: Jwt = Jwt::default();
+        /// Who may use the API and the console.
+        pub api: ApiAuth = ApiAuth::default();
+    }
+}
+
+section! {
+    /// What JSON Web Tokens are checked with.
+    pub struct Jwt {
+        /// The secret of HS256.
+        pub secret: Secret = Secret::default();
+        /// A PEM file with the public key of RS256 or ES256.
+        pub public_key: PathBuf = PathBuf::new();
+        /// A JSON Web Key Set: a path, or an address of http or https.
+        pub jwks: String = String::new();
+        /// How often it is read again.
+        pub jwks_refresh: Millis = secs(300), secs(1)..=secs(86_400);
+        /// What the claim `iss` must be.
+        pub issuer: String = String::new();
+        /// What must be in the claim `aud`.
+        pub audience: String = String::new();
+        /// How far clocks may differ.
+        pub skew: Millis = secs(5), ms(0)..=secs(600);
+    }
+}
+
+impl Auth {
+    /// Whether tokens are JWTs for somebody.
+    pub fn takes_jwt(&self) -> bool {
+        let jwt = &self.jwt;
+        !jwt.secret.is_empty() || !jwt.public_key.as_os_str().is_empty() || !jwt.jwks.is_empty()
+    }
+}
+
+section! {
+    /// The credentials of the API and the console.
+    pub struct ApiAuth {
+        /// Of basic authentication; empty: none.
+        pub username: String = String::new();
+        /// Of basic authentication.
+        pub password: Secret = Secret::default();
+        /// As Bearer or as the parameter `token`; empty: none.
+        pub token: Secret = Secret::default();
+    }
+}
+
+impl ApiAuth {
+    /// Whether only this machine is answered.
+    pub fn is_local(&self) -> bool {
+        self.username.is_empty() && self.token.is_empty()
+    }
+}
+
+section! {
+    /// From where one may publish and play.
+    pub struct Security {
+        /// Whether the rules count.
+        pub enable: bool = false;
+        /// `publish|play|all all|ADDRESS|RANGE` each.
+        pub allow: Texts = Texts::default();
+        /// The same; these come first.
+        pub deny: Texts = Texts::default();
+        /// Proxies whose word about their clients' addresses is taken.
+        pub trusted_proxies: Texts = Texts::default();
+    }
+}
+
+words! {
     /// The least important line that is written.
     pub enum LogLevel {
         /// None at all.
@@ -324,6 +432,12 @@ section! {
         pub connections: u32 = 10_000, 1..=1_000_000;
         /// TCP connections of one address; zero: no limit.
         pub connections_per_ip: u32 = 0, 0..=1_000_000;
+        /// Viewers of one stream; zero: no limit.
+        pub viewers_per_stream: u32 = 0, 0..=10_000_000;
+        /// Publishers of all streams together; zero: no limit.
+        pub publishers: u32 = 0, 0..=1_000_000;
+        /// Publishers and viewers from one address; zero: no limit.
+        pub sessions_per_ip: u32 = 0, 0..=1_000_000;
         /// From the accepted socket to the accepted request.
         pub handshake_timeout: Millis = secs(15), secs(1)..=secs(600);
         /// A connection that neither publishes nor plays.

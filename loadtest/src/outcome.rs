@@ -259,6 +259,7 @@ impl Outcome {
             ("first_byte", &tally.first_byte),
             ("first_key", &tally.first_key),
             ("gap", &tally.gap),
+            ("sound", &tally.sound),
         ];
         for (name, times) in others {
             add(&format!("{name}_p50"), Unit::Millis, times.quantile(0.5));

@@ -125,7 +125,9 @@ pub struct Tally {
     pub first_key: Times,
     /// From the publisher to the player, of pictures sent while it plays, in the window.
     pub latency: Times,
-    /// Of these, while slow players did not read.
+    /// The same of sound, by the pictures' clock: FLV and RTMP alone.
+    pub sound: Times,
+    /// Of the pictures' latencies, those while slow players did not read.
     pub during: Times,
     /// Of these, before.
     pub before: Times,
@@ -190,6 +192,7 @@ impl Tally {
             (&mut self.first_byte, &other.first_byte),
             (&mut self.first_key, &other.first_key),
             (&mut self.latency, &other.latency),
+            (&mut self.sound, &other.sound),
             (&mut self.during, &other.during),
             (&mut self.before, &other.before),
             (&mut self.gap, &other.gap),

@@ -24,12 +24,14 @@ pub struct Registry {
     streams: RefCell<HashMap<StreamKey, Rc<Stream>, foldhash::fast::RandomState>>,
     /// Of streams that are no more.
     past: Cell<Totals>,
+    /// Payload bytes of their publishers.
+    past_received: Cell<u64>,
 }
 
 impl Registry {
     /// No streams yet.
     pub fn new(options: StreamOptions) -> Self {
-        Self { options, streams: RefCell::default(), past: Cell::default() }
+        Self { options, streams: RefCell::default(), past: Cell::default(), past_received: Cell::default() }
     }
 
     /// The stream of `key`, if there is one.
@@ -80,6 +82,12 @@ impl Registry {
         totals
     }
 
+    /// Payload bytes that came from publishers of this shard's own streams, those that are no more included.
+    pub fn received(&self) -> u64 {
+        let streams = self.streams.borrow();
+        self.past_received.get() + streams.values().map(|stream| stream.received()).sum::<u64>()
+    }
+
     /// Time passes for all of them; those that are over go, and are given to `over`.
     pub fn tick(&self, now: Instant, mut over: impl FnMut(&Stream)) {
         self.streams.borrow_mut().retain(|_, stream| {
@@ -90,6 +98,7 @@ impl Registry {
                 let mut past = self.past.get();
                 past.add(&stream.totals());
                 self.past.set(past);
+                self.past_received.set(self.past_received.get() + stream.received());
                 over(stream);
             }
             alive

@@ -10,12 +10,13 @@ mod window;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 pub use inquiry::Inquiries;
 pub use roster::{Enrolled, Entry, Meter, Reading, Roster};
-use shards::media::StreamKey;
+use shards::{media::StreamKey, stream::Party};
 pub use window::{SAMPLES, STEP, Window};
 
 use crate::conn_id::ConnId;
@@ -135,6 +136,16 @@ impl Card {
     pub fn new(id: ConnId, peer: SocketAddr, ip: IpAddr, kind: Kind, key: &StreamKey, said: Said) -> Self {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         Self { id, peer, ip, kind, key: key.clone(), said, began, began_at }
+    }
+
+    /// Who it is, for the stream it publishes.
+    pub fn party(&self) -> Party {
+        Party {
+            id: Arc::from(self.id.as_str()),
+            protocol: self.kind.protocol(),
+            peer: self.peer,
+            tc_url: Arc::from(self.said.tc_url.as_str()),
+        }
     }
 
     /// How long it has been here.

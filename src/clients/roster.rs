@@ -19,6 +19,10 @@ use super::{
 };
 use crate::conn_id::ConnId;
 
+/// How often a client is looked at in the time from one sample to the next: who is a moment early is not asked again a whole
+/// step later.
+const VISITS: f64 = 4.0;
+
 /// What one client has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -75,6 +79,8 @@ pub struct Roster {
     sampled: Cell<usize>,
     /// When sampling was here last.
     sampled_at: Cell<Option<Instant>>,
+    /// Publishers and players.
+    counts: Cell<(usize, usize)>,
     /// Clients since the start.
     enrolled: Cell<u64>,
 }
@@ -93,6 +99,7 @@ impl Roster {
         let window = Window::new(card.began, (reading.bytes_in, reading.bytes_out));
         let record = Record { card: Arc::clone(&card), meter, window };
         let slot = self.records.borrow_mut().insert(record);
+        self.count(card.kind.role(), 1);
         self.enrolled.set(self.enrolled.get() + 1);
         Enrolled { roster: Rc::clone(self), slot, card }
     }
@@ -112,9 +119,16 @@ impl Roster {
         self.enrolled.get()
     }
 
-    /// How many there are of a role.
-    pub fn count(&self, role: Role) -> usize {
-        self.records.borrow().iter().filter(|(_, record)| record.card.kind.role() == role).count()
+    /// How many publish, and how many play.
+    pub fn counts(&self) -> (usize, usize) {
+        self.counts.get()
+    }
+
+    fn count(&self, role: Role, change: isize) {
+        let (mut publishers, mut players) = self.counts.get();
+        let of_role = if role == Role::Publish { &mut publishers } else { &mut players };
+        *of_role = of_role.saturating_add_signed(change);
+        self.counts.set((publishers, players));
     }
 
     /// The client that has this id.
@@ -141,12 +155,12 @@ impl Roster {
         (end < records.capacity()).then_some(end)
     }
 
-    /// Time passes: samples of as many clients as it takes to have been at all of them once in a [`STEP`].
+    /// Time passes: looks at as many clients as it takes to have been at all of them [`VISITS`] times in a [`STEP`].
     pub fn tick(&self, now: Instant) {
         let elapsed = self.sampled_at.replace(Some(now)).map(|last| now.saturating_duration_since(last));
         let mut records = self.records.borrow_mut();
         let (places, share) =
-            (records.capacity(), elapsed.unwrap_or_default().as_secs_f64() / STEP.as_secs_f64());
+            (records.capacity(), elapsed.unwrap_or_default().as_secs_f64() * VISITS / STEP.as_secs_f64());
         let due = (places as f64 * share).ceil().min(places as f64) as usize;
         let mut at = self.sampled.get();
         for _ in 0..due {
@@ -170,6 +184,7 @@ impl Enrolled {
 impl Drop for Enrolled {
     fn drop(&mut self) {
         self.roster.records.borrow_mut().try_remove(self.slot);
+        self.roster.count(self.card.kind.role(), -1);
     }
 }
 
@@ -210,7 +225,7 @@ mod tests {
         let (publisher, _) = enroll(&roster, Kind::RtmpEncoder, "live/a");
         let players: Vec<_> = (0..10).map(|_| enroll(&roster, Kind::FlvPlay, "live/a").0).collect();
         let (other, _) = enroll(&roster, Kind::WhepPlay, "live/b");
-        assert_eq!((roster.len(), roster.count(Role::Publish), roster.enrolled()), (12, 1, 12));
+        assert_eq!((roster.len(), roster.counts(), roster.enrolled()), (12, (1, 11), 12));
         assert_eq!(list(&roster, |_| true).len(), 12);
         assert_eq!(list(&roster, |card| card.key.as_str() == "live/b"), [other.card().id]);
         assert!(roster.find(publisher.card().id, ShardId(0), Instant::now()).is_some());
@@ -219,7 +234,7 @@ mod tests {
         assert!(roster.find(gone, ShardId(0), Instant::now()).is_none());
         drop((publisher, other));
         assert!(roster.is_empty());
-        assert_eq!(roster.enrolled(), 12);
+        assert_eq!((roster.counts(), roster.enrolled()), ((0, 0), 12));
     }
 
     #[test]

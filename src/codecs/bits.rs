@@ -131,6 +131,24 @@ impl BitWriter {
         }
     }
 
+    /// An unsigned Exp-Golomb number, `ue(v)` of H.264 §9.1.
+    pub fn put_ue(&mut self, value: u32) {
+        let code = u64::from(value) + 1;
+        let width = u64::BITS - code.leading_zeros();
+        self.put(0, width - 1);
+        // Up to 33 bits.
+        self.put((code >> 16) as u32, width.saturating_sub(16));
+        self.put((code & 0xffff) as u32, width.min(16));
+    }
+
+    /// The next `count` bits of `from`. `None`: it has not as many.
+    pub fn copy(&mut self, from: &mut Bits<'_>, count: usize) -> Option<()> {
+        for _ in 0..count {
+            self.put(u32::from(from.flag()?), 1);
+        }
+        Some(())
+    }
+
     /// The bytes, the last one filled with zeros.
     pub fn finish(self) -> Vec<u8> {
         self.bytes

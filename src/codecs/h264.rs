@@ -3,7 +3,11 @@
 //! Sections are of ITU-T H.264 (SPS) and ISO/IEC 14496-15 (`avcC`). Parsing never panics; a set that makes no sense
 //! is `None`. Pixels are after cropping.
 
+mod order;
+
 use bytes::{BufMut, Bytes, BytesMut};
+
+pub use order::in_order;
 
 use super::bits::Bits;
 use super::nal;
@@ -51,13 +55,27 @@ pub struct Sps {
     pub height: u32,
 }
 
+/// Where in an unescaped set, its NAL header left out, some fields stand (bits), and what others say.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    order_type: u32,
+    references: u32,
+    /// `gaps_in_frame_num_value_allowed_flag`.
+    gaps_at: usize,
+    /// `vui_parameters_present_flag`.
+    vui_at: usize,
+}
+
 /// Reads a sequence parameter set, its NAL header included (§7.3.2.1.1).
 pub fn parse_sps(unit: &[u8]) -> Option<Sps> {
     if unit_type(unit) != unit_type::SPS {
         return None;
     }
-    let raw = nal::unescape(unit.get(1..)?, SPS_BYTES_MAX);
-    let mut bits = Bits::new(&raw);
+    read_sps(&nal::unescape(unit.get(1..)?, SPS_BYTES_MAX)).map(|(sps, _)| sps)
+}
+
+fn read_sps(raw: &[u8]) -> Option<(Sps, Layout)> {
+    let mut bits = Bits::new(raw);
     let (profile, constraints, level) = (bits.byte(8)?, bits.byte(8)?, bits.byte(8)?);
     bits.ue_max(31)?;
     let mut chroma_format = 1;
@@ -74,7 +92,8 @@ pub fn parse_sps(unit: &[u8]) -> Option<Sps> {
         }
     }
     bits.ue_max(12)?;
-    match bits.ue_max(2)? {
+    let order_type = bits.ue_max(2)?;
+    match order_type {
         0 => drop(bits.ue_max(12)?),
         1 => {
             bits.skip(1)?;
@@ -86,7 +105,8 @@ pub fn parse_sps(unit: &[u8]) -> Option<Sps> {
         }
         _ => {}
     }
-    bits.ue()?;
+    let references = bits.ue()?;
+    let gaps_at = bits.position();
     bits.skip(1)?;
     let width_in_blocks = u64::from(bits.ue()?) + 1;
     let height_in_units = u64::from(bits.ue()?) + 1;
@@ -110,7 +130,8 @@ pub fn parse_sps(unit: &[u8]) -> Option<Sps> {
     };
     let width = (width_in_blocks * 16).checked_sub((left + right) * unit_x)?;
     let height = (height_in_units * 16 * field_factor).checked_sub((top + bottom) * unit_y * field_factor)?;
-    Some(Sps {
+    let layout = Layout { order_type, references, gaps_at, vui_at: bits.position() };
+    let sps = Sps {
         profile,
         constraints,
         level,
@@ -119,7 +140,8 @@ pub fn parse_sps(unit: &[u8]) -> Option<Sps> {
         bit_depth_chroma,
         width: super::pixels(width)?,
         height: super::pixels(height)?,
-    })
+    };
+    Some((sps, layout))
 }
 
 /// Passes over the scaling lists of an SPS (§7.3.2.1.1.1).

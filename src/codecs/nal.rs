@@ -146,9 +146,32 @@ pub fn unescape(unit: &[u8], len_max: usize) -> Vec<u8> {
     raw
 }
 
+/// Appends raw bytes with emulation prevention (H.264 §7.4.1): the counterpart of [`unescape`].
+pub fn escape(raw: &[u8], out: &mut Vec<u8>) {
+    let mut zeros = 0;
+    for &byte in raw {
+        if zeros >= 2 && byte <= 3 {
+            out.push(3);
+            zeros = 0;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        out.push(byte);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_escaped_comes_back_and_looks_like_no_start_code() {
+        for raw in [&[0, 0, 0, 0, 0, 1][..], &[0, 0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 4], &[1, 2, 3], &[]] {
+            let mut out = Vec::new();
+            escape(raw, &mut out);
+            assert!(!out.windows(3).any(|three| three[..2] == [0, 0] && three[2] < 3), "{out:?}");
+            assert_eq!(unescape(&out, 100), raw);
+        }
+    }
 
     #[test]
     fn annex_b_becomes_length_prefixed_and_comes_back() {

@@ -5,6 +5,7 @@
 //! the frames, `publish` sends them.
 
 mod canvas;
+pub mod control;
 mod font;
 pub mod picture;
 mod publish;

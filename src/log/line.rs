@@ -265,7 +265,7 @@ impl Write for Escaped<'_, '_> {
 }
 
 /// `2026-11-20T11:05:07.123Z`
-struct Utc(SystemTime);
+pub struct Utc(pub SystemTime);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

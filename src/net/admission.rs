@@ -43,7 +43,8 @@ pub struct Admission {
 /// A place among the connections; given back when dropped. It travels with its connection.
 pub struct Ticket {
     admission: Arc<Admission>,
-    ip: IpAddr,
+    /// `None`: whose it is, is not known yet.
+    ip: Option<IpAddr>,
 }
 
 impl Admission {
@@ -62,18 +63,24 @@ impl Admission {
     /// # Errors
     /// The bound that is reached.
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Ticket, Refusal> {
-        let AdmissionOptions { connections_max, per_ip_max } = self.options;
+        let mut ticket = self.admit_proxy()?;
+        ticket.belongs_to(ip)?;
+        Ok(ticket)
+    }
+
+    /// Lets a connection of a proxy in, which counts for nobody until it is known whose it is.
+    ///
+    /// # Errors
+    /// The bound that is reached.
+    pub fn admit_proxy(self: &Arc<Self>) -> Result<Ticket, Refusal> {
+        let connections_max = self.options.connections_max;
         let mut counts = self.lock();
         if connections_max > 0 && counts.total >= connections_max {
             return Err(Refusal::Full(connections_max));
         }
-        let of_ip = counts.by_ip.entry(ip).or_default();
-        if per_ip_max > 0 && *of_ip >= per_ip_max {
-            return Err(Refusal::Address(per_ip_max));
-        }
-        *of_ip += 1;
         counts.total += 1;
-        Ok(Ticket { admission: Arc::clone(self), ip })
+        drop(counts);
+        Ok(Ticket { admission: Arc::clone(self), ip: None })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -82,15 +89,43 @@ impl Admission {
     }
 }
 
+impl Ticket {
+    /// It is one of `ip`'s.
+    ///
+    /// # Errors
+    /// When that has as many as it may have.
+    pub fn belongs_to(&mut self, ip: IpAddr) -> Result<(), Refusal> {
+        let per_ip_max = self.admission.options.per_ip_max;
+        let mut counts = self.admission.lock();
+        let of_ip = counts.by_ip.get(&ip).copied().unwrap_or(0);
+        if per_ip_max > 0 && of_ip >= per_ip_max {
+            return Err(Refusal::Address(per_ip_max));
+        }
+        *counts.by_ip.entry(ip).or_default() += 1;
+        if let Some(before) = self.ip.replace(ip) {
+            counts.one_less_of(before);
+        }
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn one_less_of(&mut self, ip: IpAddr) {
+        if let Some(of_ip) = self.by_ip.get_mut(&ip) {
+            *of_ip -= 1;
+            if *of_ip == 0 {
+                self.by_ip.remove(&ip);
+            }
+        }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut counts = self.admission.lock();
         counts.total -= 1;
-        if let Some(of_ip) = counts.by_ip.get_mut(&self.ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
-                counts.by_ip.remove(&self.ip);
-            }
+        if let Some(ip) = self.ip {
+            counts.one_less_of(ip);
         }
     }
 }
@@ -110,5 +145,19 @@ mod tests {
         drop(first);
         assert!(door.admit(one).is_ok());
         assert_eq!(door.connections(), 1);
+    }
+
+    #[test]
+    fn a_proxys_connections_count_for_those_whom_it_speaks_for() {
+        let door = Admission::new(AdmissionOptions { connections_max: 4, per_ip_max: 1 });
+        let (one, two) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let mut tickets: Vec<Ticket> = (0..3).map(|_| door.admit_proxy().unwrap()).collect();
+        assert_eq!(tickets[0].belongs_to(one), Ok(()));
+        assert_eq!(tickets[1].belongs_to(one), Err(Refusal::Address(1)));
+        assert_eq!(tickets[1].belongs_to(two), Ok(()));
+        assert!(door.admit(one).is_err());
+        drop(tickets);
+        assert!(door.admit(one).is_ok() && door.lock().by_ip.is_empty());
+        assert_eq!(door.connections(), 0);
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use slab::Slab;
 
-use super::admission::Ticket;
+use super::admission::{Refusal, Ticket};
 use crate::conn_id::ConnId;
 
 /// Why a connection is to go, though its peer would stay.
@@ -102,6 +102,7 @@ pub struct Connections {
     lives: RefCell<Slab<Rc<Life>>>,
     ending: Cell<bool>,
     expired: Cell<u64>,
+    faults: Cell<u64>,
 }
 
 impl Connections {
@@ -118,6 +119,11 @@ impl Connections {
     /// How many were told to go since their permission had ended.
     pub fn expired(&self) -> u64 {
         self.expired.get()
+    }
+
+    /// How many broke their protocol, since the start.
+    pub fn faults(&self) -> u64 {
+        self.faults.get()
     }
 
     /// Enters a connection that has just come, or has come from another shard.
@@ -184,6 +190,20 @@ impl Connection {
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// A proxy that is believed says that the connection is this client's: from now on it counts as one from there.
+    ///
+    /// # Errors
+    /// When there are too many from there.
+    pub fn belongs_to(&mut self, peer: SocketAddr) -> Result<(), Refusal> {
+        self.peer = peer;
+        self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.belongs_to(peer.ip()))
+    }
+
+    /// It broke its protocol, and is about to end.
+    pub fn note_fault(&self) {
+        self.table.faults.update(|faults| faults + 1);
     }
 
     /// It must go on within `allowed`.

@@ -1,6 +1,7 @@
 //! The addresses of this machine that others may reach.
 
 use std::{
+    ffi::CStr,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ptr,
@@ -11,6 +12,20 @@ use std::{
 /// # Errors
 /// What the system says.
 pub fn addresses() -> io::Result<Vec<IpAddr>> {
+    let mut found = Vec::new();
+    for (_, address) in named()? {
+        if is_reachable(address) && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    Ok(found)
+}
+
+/// The addresses of all interfaces that are up, each with its interface's name.
+///
+/// # Errors
+/// What the system says.
+pub fn named() -> io::Result<Vec<(String, IpAddr)>> {
     let mut list = ptr::null_mut();
     // SAFETY: `list` is a place for one pointer.
     #[allow(unsafe_code)]
@@ -28,10 +43,11 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
         // SAFETY: an entry's address is null or a socket address of the family that it says.
         #[allow(unsafe_code)]
         let address = unsafe { address(entry.ifa_addr) };
-        if let Some(address) = address.filter(|ip| is_up && is_reachable(*ip))
-            && !found.contains(&address)
-        {
-            found.push(address);
+        // SAFETY: an entry's name is a string that ends with a zero byte.
+        #[allow(unsafe_code)]
+        let name = unsafe { CStr::from_ptr(entry.ifa_name) };
+        if let Some(address) = address.filter(|_| is_up) {
+            found.push((name.to_string_lossy().into_owned(), address));
         }
     }
     // SAFETY: the list is from `getifaddrs`, and nothing of it is kept.

@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     mem::MaybeUninit,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     pin::Pin,
     ptr,
@@ -39,6 +39,8 @@ pub struct Socket {
     tls: Option<RefCell<Box<Tls>>>,
     stream: RefCell<TcpStream>,
     peer: SocketAddr,
+    /// On behalf of whom it is used.
+    ip: Cell<IpAddr>,
     received: Cell<u64>,
     sent: Cell<u64>,
 }
@@ -48,6 +50,7 @@ pub struct Moving {
     fd: OwnedFd,
     tls: Option<Box<Tls>>,
     peer: SocketAddr,
+    ip: IpAddr,
     traffic: Traffic,
 }
 
@@ -77,6 +80,7 @@ impl Socket {
             tls: tls.map(RefCell::new),
             stream: RefCell::new(stream),
             peer,
+            ip: Cell::new(peer.ip()),
             received: Cell::new(traffic.received),
             sent: Cell::new(traffic.sent),
         }
@@ -85,6 +89,22 @@ impl Socket {
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// A proxy that is believed says that the connection is this client's.
+    pub fn set_peer(&mut self, peer: SocketAddr) {
+        self.peer = peer;
+        self.ip.set(peer.ip());
+    }
+
+    /// On behalf of whom it is used now: the peer's address, unless a proxy that is believed says otherwise.
+    pub fn ip(&self) -> IpAddr {
+        self.ip.get()
+    }
+
+    /// On behalf of whom it is used from now on.
+    pub fn set_ip(&self, ip: IpAddr) {
+        self.ip.set(ip);
     }
 
     /// What has passed so far.
@@ -132,10 +152,10 @@ impl Socket {
     /// Leaves this executor. A stream gives its descriptor away only as a [`duplicate`](Self::duplicate); the original
     /// closes with the stream.
     pub fn depart(self, fd: OwnedFd) -> Moving {
-        let traffic = self.traffic();
+        let (traffic, ip) = (self.traffic(), self.ip());
         let mut tls = self.tls.map(RefCell::into_inner);
         tls.iter_mut().for_each(|tls| tls.unwatch());
-        Moving { fd, tls, peer: self.peer, traffic }
+        Moving { fd, tls, peer: self.peer, ip, traffic }
     }
 
     fn with_fd<R>(&self, act: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
@@ -306,6 +326,8 @@ impl Moving {
         // SAFETY: the descriptor is owned, and its ownership passes to the stream.
         #[allow(unsafe_code)]
         let stream = unsafe { TcpStream::from_raw_fd(self.fd.into_raw_fd()) };
-        Socket::new(stream, self.tls, self.peer, self.traffic)
+        let socket = Socket::new(stream, self.tls, self.peer, self.traffic);
+        socket.set_ip(self.ip);
+        socket
     }
 }

@@ -4,6 +4,7 @@ pub mod amf0;
 pub mod amf3;
 pub mod flv;
 pub mod http;
+pub mod proxy;
 pub mod rtmp;
 pub mod rtp;
 pub mod whip;

@@ -16,16 +16,8 @@ use std::{
 
 use shards::media::StreamKey;
 
+pub use crate::access::{Action, Denied};
 use crate::conn_id::ConnId;
-
-/// What somebody wants to do with a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Add media.
-    Publish,
-    /// Watch and listen.
-    Play,
-}
 
 /// Who wants what.
 #[derive(Clone, Debug)]
@@ -106,17 +98,6 @@ impl Grant {
     }
 }
 
-/// Why somebody may not.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// A token is missing or is not valid.
-    #[error("{0}")]
-    Unauthorized(String),
-    /// The rules forbid it, whatever the token.
-    #[error("{0}")]
-    Forbidden(String),
-}
-
 /// What decides.
 pub type Decide = Rc<dyn Fn(Ask) -> Pin<Box<dyn Future<Output = Result<Grant, Denied>>>>>;
 
@@ -133,6 +114,7 @@ struct Tally {
     granted: Cell<u64>,
     unauthorized: Cell<u64>,
     forbidden: Cell<u64>,
+    unavailable: Cell<u64>,
 }
 
 /// How often it was decided, and how; since the start.
@@ -144,6 +126,8 @@ pub struct Decisions {
     pub unauthorized: u64,
     /// The rules forbade it.
     pub forbidden: u64,
+    /// There were as many as there may be, or it could not be decided.
+    pub unavailable: u64,
 }
 
 impl Gate {
@@ -167,6 +151,7 @@ impl Gate {
             Ok(_) => &self.tally.granted,
             Err(Denied::Unauthorized(_)) => &self.tally.unauthorized,
             Err(Denied::Forbidden(_)) => &self.tally.forbidden,
+            Err(Denied::Unavailable(_)) => &self.tally.unavailable,
         };
         count.update(|count| count + 1);
         decision
@@ -178,6 +163,7 @@ impl Gate {
             granted: self.tally.granted.get(),
             unauthorized: self.tally.unauthorized.get(),
             forbidden: self.tally.forbidden.get(),
+            unavailable: self.tally.unavailable.get(),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::{
     io,
     net::IpAddr,
     rc::{Rc, Weak},
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -16,7 +15,7 @@ use shards::{
     ShardId,
     media::StreamKey,
     shard::HASTE,
-    stream::{Evicted, Gauge, Leave, Party, Publisher, Subscriber},
+    stream::{Evicted, Gauge, Leave, Publisher, Subscriber},
 };
 
 use super::{Arrival, Guest};
@@ -110,7 +109,7 @@ impl Client {
 
     /// Its own address, as far as it is known.
     pub fn ip(&self) -> IpAddr {
-        self.0.entry.peer().ip()
+        self.0.socket.ip()
     }
 
     /// Who it is and what it said, now that its wish for `key` is granted.
@@ -121,11 +120,6 @@ impl Client {
     /// Where its figures are read; those of a reader with its `gauge`.
     pub fn meter(&self, gauge: Option<Gauge>) -> Box<dyn Meter> {
         Box::new(SocketMeter { socket: Rc::downgrade(&self.0.socket), gauge })
-    }
-
-    /// Who it is, for the stream it publishes.
-    pub fn party(&self, protocol: &'static str) -> Party {
-        Party { id: Arc::from(self.id().to_string()), protocol, peer: self.0.entry.peer() }
     }
 
     /// Leaves this shard.

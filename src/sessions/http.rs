@@ -1,18 +1,19 @@
 //! One HTTP connection: requests until one of them asks for a stream, which then goes on at its owner.
 
-use std::{io, rc::Rc};
+use std::{io, net::IpAddr, rc::Rc};
 
 use bytes::{Bytes, BytesMut};
 use shards::media::StreamKey;
 
 use super::{
-    Client, Context, Guest,
+    Answering, Asker, Client, Context, Guest, Service,
     access::{Action, Ask, Denied, Grant},
     client::Gone,
     flv::{self, Framing},
     webrtc,
 };
 use crate::{
+    access::{Knock, Turned},
     clients::{Said, note},
     net::connection::Closing,
     protocols::{
@@ -28,6 +29,13 @@ use crate::{
 /// The methods of a stream's URL.
 const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
 
+/// Where proxies say for whom they speak.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const REAL_IP: &str = "x-real-ip";
+
+/// What a request has that came through a proxy.
+const PROXY_HEADERS: [&str; 4] = [FORWARDED_FOR, REAL_IP, "forwarded", "via"];
+
 /// The extension of a stream's path.
 const EXTENSION: &str = "flv";
 
@@ -38,15 +46,24 @@ pub struct Visit {
     reply: Reply,
     token: Option<String>,
     said: Said,
+    /// The port's.
+    service: Service,
     /// What came behind the request.
     input: BytesMut,
 }
 
 impl Visit {
-    fn new(request: &Request, wish: Wish, key: StreamKey, reply: Reply, input: BytesMut) -> Self {
+    fn new(
+        request: &Request,
+        wish: Wish,
+        key: StreamKey,
+        reply: Reply,
+        service: Service,
+        input: BytesMut,
+    ) -> Self {
         let token = request.token().map(str::to_owned);
         let said = said(request, &key);
-        Self { wish, key, reply, token, said, input }
+        Self { wish, key, reply, token, said, service, input }
     }
 
     /// The stream.
@@ -67,7 +84,7 @@ fn said(request: &Request, key: &StreamKey) -> Said {
     let host = request.host().rsplit_once(':').map_or(request.host(), |(host, _)| host);
     Said {
         vhost: note(named.filter(|name| !name.is_empty()).unwrap_or(host)),
-        tc_url: format!("rtmp://{}/{}", note(request.host()), key.app()),
+        tc_url: format!("rtmp://{}/{}", note(host), key.app()),
         page_url: header("referer"),
         swf_url: String::new(),
         user_agent: header("user-agent"),
@@ -97,6 +114,8 @@ enum Route {
     Stream(StreamKey, Wish),
     /// WebRTC signalling: whose stream it is about, the body may have to tell.
     Signal(Door),
+    /// A page, or the control plane.
+    Page(Answering),
 }
 
 /// Serves a connection from its first bytes, `input`, until it asks for a stream. With `refusal` its first request is
@@ -104,6 +123,7 @@ enum Route {
 pub async fn serve(
     context: &Rc<Context>,
     mut client: Client,
+    service: Service,
     mut input: BytesMut,
     refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
@@ -126,14 +146,16 @@ pub async fn serve(
         };
         tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
             "{:?} {}", request.method, request.target.raw_path());
+        client.socket().set_ip(on_behalf(context, &client, &request));
         if let Some(why) = &refusal {
             let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
             client.farewell(&response.write(Reply { keep_alive: false, ..request.reply() })).await;
             return None;
         }
-        let route = match route(context, &request) {
+        let asker = Asker { peer: client.entry().peer(), ip: client.ip(), service };
+        let route = match route(context, &client, &request, asker) {
             Route::Stream(key, wish) => {
-                let visit = Visit::new(&request, wish, key, request.reply(), input);
+                let visit = Visit::new(&request, wish, key, request.reply(), service, input);
                 return Some((client, Guest::Http(Box::new(visit))));
             }
             route => route,
@@ -149,11 +171,13 @@ pub async fn serve(
             Route::Signal(door) => match door.open(&request, &body?) {
                 Ok(call) => {
                     let key = call.key.clone();
-                    let visit = Visit::new(&request, Wish::Signal(Box::new(call)), key, reply, input);
+                    let wish = Wish::Signal(Box::new(call));
+                    let visit = Visit::new(&request, wish, key, reply, service, input);
                     return Some((client, Guest::Http(Box::new(visit))));
                 }
                 Err(error) => webrtc::wrong(door, &error),
             },
+            Route::Page(answering) => answering(body?).await,
             Route::Answer(response) => response,
             Route::Stream(..) => return None,
         };
@@ -212,12 +236,13 @@ async fn incomplete(client: Client, gone: &Gone, input: &[u8]) {
 }
 
 async fn malformed(client: Client, error: &HttpError) {
+    client.entry().note_fault();
     tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "HTTP: {error}");
     client.farewell(&Response::error(error).write(Reply::CLOSE)).await;
 }
 
 /// Decides what a request asks for. Streams first: `….flv`, or a WebSocket; then pages.
-fn route(context: &Rc<Context>, request: &Request) -> Route {
+fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker) -> Route {
     if request.wants_websocket() {
         return websocket(request).unwrap_or_else(Route::Answer);
     }
@@ -241,8 +266,12 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
             _ => Route::Answer(Response::method_not_allowed(STREAM_METHODS)),
         };
     }
-    if let Some(response) = (context.pages)(request) {
-        return Route::Answer(response);
+    if let Err(turned) = guard(context, request, asker) {
+        tracing::warn!(conn = %client.id(), peer = %asker.peer, path, "turned away: {turned}");
+        return Route::Answer(turned_away(turned));
+    }
+    if let Some(answering) = (context.pages)(request, asker) {
+        return Route::Page(answering);
     }
     Route::Answer(match (request.method, path) {
         (Method::Options, _) => Response::options(request, STREAM_METHODS),
@@ -255,6 +284,57 @@ fn route(context: &Rc<Context>, request: &Request) -> Route {
         (Method::Get | Method::Head, _) => nothing(path),
         _ => Response::method_not_allowed(STREAM_METHODS),
     })
+}
+
+/// Who makes a request: the peer, or whom a proxy that is believed speaks for.
+fn on_behalf(context: &Rc<Context>, client: &Client, request: &Request) -> IpAddr {
+    let (policy, peer) = (context.policy.load(), client.entry().peer().ip());
+    if !policy.proxies().trusts(peer) {
+        return peer;
+    }
+    let list = request.headers.list(FORWARDED_FOR).collect::<Vec<_>>().join(",");
+    policy.proxies().client(peer, Some(&list), request.headers.get(REAL_IP))
+}
+
+/// Whether the API and the console may answer.
+fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), Turned> {
+    // A browser asks so before it may show a credential, and learns nothing by it.
+    if request.method == Method::Options {
+        return Ok(());
+    }
+    let (policy, Asker { peer, ip, .. }) = (context.policy.load(), asker);
+    let says = |name: &str| request.headers.get(name).is_some();
+    // From a proxy that is believed the client's address is known, unless it forgot to tell.
+    let is_forwarded = match policy.proxies().trusts(ip) {
+        true => true,
+        false => ip == peer.ip() && PROXY_HEADERS.into_iter().any(says),
+    };
+    let is_read = matches!(request.method, Method::Get | Method::Head);
+    // SRS's console cannot but GET, and says what it means in the query.
+    let meant = request.query.get("method").filter(|method| !method.eq_ignore_ascii_case("get"));
+    policy.guard().check(&Knock {
+        path: request.target.path(),
+        authorization: request.headers.get("authorization"),
+        token: request.query.get("token"),
+        ip,
+        is_forwarded,
+        is_change: !is_read || meant.is_some(),
+        origin: request.headers.get("origin"),
+    })
+}
+
+/// The answer to one whom the API does not answer.
+fn turned_away(turned: Turned) -> Response {
+    match turned {
+        // As SRS has it, without a realm.
+        Turned::Unauthorized => {
+            Response::text(Status::UNAUTHORIZED, turned).header("WWW-Authenticate", "Basic")
+        }
+        Turned::Malformed => Response::text(Status::UNAUTHORIZED, turned),
+        Turned::NotLocal | Turned::Foreign => Response::text(Status::FORBIDDEN, turned),
+    }
+    .cors()
+    .no_cache()
 }
 
 /// `/publish` and `/play` with the stream in the query, as RTCPilot has them; any other path is a stream to play.
@@ -299,6 +379,9 @@ fn denial(denied: &Denied) -> Response {
     match denied {
         Denied::Unauthorized(_) => Response::unauthorized(denied),
         Denied::Forbidden(_) => Response::text(Status::FORBIDDEN, denied).cors(),
+        Denied::Unavailable(_) => {
+            Response::text(Status::UNAVAILABLE, denied).header("Retry-After", "5").cors()
+        }
     }
 }
 
@@ -309,7 +392,7 @@ pub async fn go_on(
     visit: Visit,
     refusal: Option<&str>,
 ) -> Option<(Client, Guest)> {
-    let Visit { wish, key, reply, token, said, input } = visit;
+    let Visit { wish, key, reply, token, said, service, input } = visit;
     if let Some(why) = refusal {
         let response = Response::text(Status::UNAVAILABLE, why).header("Retry-After", "5").cors();
         client.farewell(&response.write(Reply { keep_alive: false, ..reply })).await;
@@ -344,7 +427,7 @@ pub async fn go_on(
         Wish::Signal(call) => {
             let response = webrtc::answer(context, call, &client, said).await;
             let client = say(context, client, &response, reply).await?;
-            return Box::pin(serve(context, client, input, None)).await;
+            return Box::pin(serve(context, client, service, input, None)).await;
         }
         Wish::Play(framing) => Box::pin(flv::play(context, client, &key, framing, reply, said, input)).await,
         Wish::Head => {

@@ -15,12 +15,16 @@ pub mod webrtc;
 
 use std::{
     cell::{Cell, OnceCell},
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
 use glommio::timer;
 use shards::{Shard, ShardId, media::StreamKey, placement::Placement};
 
@@ -28,16 +32,21 @@ pub use client::Client;
 pub use inquire::inquiries;
 
 use crate::{
+    access::Policy,
     clients::{Inquiries, Roster, inquiry::Mail},
     conn_id::ConnId,
     net::{
         admission::{Admission, Ticket},
-        connection::Connections,
+        connection::{Connection, Connections},
         seldom::Seldom,
         socket::{Moving, Socket},
         tls,
     },
-    protocols::{http::Limits, rtmp::ReaderOptions},
+    protocols::{
+        http::{Limits, Request, Response},
+        proxy::{self, Header, ProxyError, Start},
+        rtmp::ReaderOptions,
+    },
 };
 
 /// What sessions need of the configuration.
@@ -70,10 +79,27 @@ pub enum Service {
     Rtmp,
     /// HTTP: pages, FLV and WebSocket.
     Http,
+    /// The same at the control port.
+    Control,
 }
 
-/// What the HTTP port answers besides streams: the pages and the API. `None`: there is nothing at that path.
-pub type Pages = Rc<dyn Fn(&crate::protocols::http::Request) -> Option<crate::protocols::http::Response>>;
+/// What the HTTP ports answer besides streams, the pages and the API: asked with a request, who made it and at which port.
+/// `None`: there is nothing at that path.
+pub type Pages = Rc<dyn Fn(&Request, Asker) -> Option<Answering>>;
+
+/// What answers such a request, once its body has come.
+pub type Answering = Box<dyn FnOnce(Bytes) -> Pin<Box<dyn Future<Output = Response>>>>;
+
+/// Who asks for something that is no stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Its own address, as far as it is known.
+    pub ip: IpAddr,
+    /// The port's service.
+    pub service: Service,
+}
 
 /// What all sessions of a shard share.
 pub struct Context {
@@ -93,6 +119,8 @@ pub struct Context {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Who may publish and play.
     pub gate: access::Gate,
+    /// Whose word about others is taken, and who may use the API.
+    pub policy: Arc<ArcSwap<Policy>>,
     /// WebRTC, once it runs on this shard.
     pub webrtc: OnceCell<Rc<webrtc::WebRtc>>,
     /// What is at HTTP paths that name no stream.
@@ -154,7 +182,11 @@ impl Context {
     /// Meets a connection that has just been accepted.
     pub fn welcome(self: &Rc<Self>, socket: Socket, service: Service) {
         let (id, peer) = (ConnId::random(), socket.peer());
-        let (ticket, refusal) = match self.admission.admit(peer.ip()) {
+        let admitted = match self.policy.load().proxies().trusts(peer.ip()) {
+            true => self.admission.admit_proxy(),
+            false => self.admission.admit(peer.ip()),
+        };
+        let (ticket, refusal) = match admitted {
             Ok(ticket) => (Some(ticket), None),
             Err(why) => {
                 if let Some(more) = self.refusals.lines.admit(Instant::now()) {
@@ -265,9 +297,9 @@ async fn meet(
     id: ConnId,
     ticket: Option<Ticket>,
     service: Service,
-    refusal: Option<String>,
+    mut refusal: Option<String>,
 ) -> Option<(Client, Guest)> {
-    let entry = context.connections.enter(id, socket.peer(), ticket);
+    let mut entry = context.connections.enter(id, socket.peer(), ticket);
     entry.expect_within(context.options.handshake_timeout);
     tracing::debug!(conn = %id, peer = %socket.peer(), "accepted on shard {}", context.shard.id());
     let mut input = BytesMut::new();
@@ -278,6 +310,22 @@ async fn meet(
         Err(closing) => {
             tracing::info!(conn = %id, peer = %socket.peer(), "said nothing: {closing}");
             return None;
+        }
+    }
+    if context.policy.load().proxies().trusts(socket.peer().ip()) {
+        match introduction(&entry, &socket, &mut input).await? {
+            Ok(None) => {}
+            Ok(Some(peer)) => {
+                tracing::debug!(conn = %id, %peer, "comes through the proxy {}", socket.peer());
+                socket.set_peer(peer);
+                if let Err(why) = entry.belongs_to(peer) {
+                    refusal.get_or_insert_with(|| why.to_string());
+                }
+            }
+            Err(error) => {
+                tracing::warn!(conn = %id, peer = %socket.peer(), "{error}");
+                return None;
+            }
         }
     }
     if let (Some(config), Some(&tls::FIRST_BYTE)) = (&context.tls, input.first())
@@ -291,11 +339,38 @@ async fn meet(
     let client = Client::new(entry, socket);
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
-        Service::Http if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
+        _ if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
             webrtc::tcp::serve(context, client, input).await
         }
-        Service::Http => http::serve(context, client, input, refusal).await,
+        service => http::serve(context, client, service, input, refusal).await,
     }
+}
+
+/// What a proxy says of whom it speaks for, and then the first bytes of the connection itself. `None`: it says nothing more.
+async fn introduction(
+    entry: &Connection,
+    socket: &Socket,
+    input: &mut BytesMut,
+) -> Option<Result<Option<SocketAddr>, ProxyError>> {
+    let client = loop {
+        match proxy::take(input) {
+            Ok(Start::None) => return Some(Ok(None)),
+            Ok(Start::Whole(Header::Client(client))) => break Some(client),
+            Ok(Start::Whole(Header::Own)) => break None,
+            Ok(Start::Partial) => more(entry, socket, input).await?,
+            Err(error) => return Some(Err(error)),
+        }
+    };
+    // One header is all there is: what follows is the client's, whatever it looks like.
+    if input.is_empty() {
+        more(entry, socket, input).await?;
+    }
+    Some(Ok(client))
+}
+
+/// Reads what comes next; `None`: nothing does.
+async fn more(entry: &Connection, socket: &Socket, input: &mut BytesMut) -> Option<()> {
+    matches!(entry.race(socket.read(input)).await, Ok(Ok(read)) if read > 0).then_some(())
 }
 
 impl Refusals {

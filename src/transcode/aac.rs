@@ -27,6 +27,7 @@ pub(super) struct Decoder {
     channels: usize,
     sample_rate: u32,
     delay: usize,
+    is_replicated: bool,
     scratch: Vec<i16>,
 }
 
@@ -42,7 +43,13 @@ impl Decoder {
         decoder.set_max_output_channels(channels).ok()?;
         decoder.set_min_output_channels(channels).ok()?;
         let scratch = vec![0; FRAME_SAMPLES_MAX * CHANNELS_MAX];
-        Some((Self { decoder, channels, sample_rate, delay: 0, scratch }, channels))
+        let is_replicated = parsed.sbr_rate.is_some();
+        Some((Self { decoder, channels, sample_rate, delay: 0, is_replicated, scratch }, channels))
+    }
+
+    /// Whether the configuration tells of spectral band replication.
+    pub(super) const fn is_replicated(&self) -> bool {
+        self.is_replicated
     }
 }
 

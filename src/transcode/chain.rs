@@ -1,7 +1,7 @@
 //! From frames of one codec to frames of another: decoder, resampler, queue, encoder, and where in time it all lies.
 //!
-//! One step is one call of a codec. Invariant: `clock` stands at the end of all samples that went into the queue, so the time
-//! of the next frame is the clock less what waits.
+//! One step is one call of a codec, or resamples a piece. Invariant: `clock` stands at the end of all samples that were decoded, so the
+//! time of the next frame is the clock less what waits on its way to the encoder.
 
 use shards::{
     media::{Frame, FrameKind, Timestamp, Track, TrackId},
@@ -17,6 +17,8 @@ use super::{
 
 /// A hole is filled in steps of this many milliseconds.
 const FILL_MS: usize = 20;
+/// So many samples of each channel are resampled in one step.
+const PIECE_SAMPLES: usize = 1_024;
 
 /// A hole that is being filled.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,7 @@ pub(super) struct Chain {
     rate_out: u32,
     /// Made when the decoder's rate is known and differs; for that rate.
     resampler: Option<(u32, Resampler)>,
+    /// What was decoded and is not in the queue yet.
     pcm: Vec<i16>,
     queue: Queue,
     clock: Clock,
@@ -89,28 +92,33 @@ impl Chain {
     fn head(&self) -> Timestamp {
         let rate_in = self.decoder.sample_rate();
         let resampling = self.resampler.as_ref().map_or(0, |(rate, resampler)| resampler.pending(*rate));
-        let waits = resampling + duration(self.queue.len(), self.rate_out);
+        let decoded = duration(self.pcm.len() / self.channels, rate_in);
+        let waits = decoded + resampling + duration(self.queue.len(), self.rate_out);
         let delays = duration(self.encoder.delay(), self.rate_out) + duration(self.decoder.delay(), rate_in);
         Timestamp::from_micros((self.clock.next() - waits - delays + 500).div_euclid(1_000))
     }
 
-    /// Moves what was decoded into the queue; how long it lasts.
-    fn queue(&mut self) -> i64 {
+    /// Moves a piece of what was decoded into the queue.
+    fn queue(&mut self) {
         let rate = self.decoder.sample_rate();
+        let piece = self.pcm.len().min(PIECE_SAMPLES * self.channels);
         if rate == self.rate_out {
             self.resampler = None;
-            self.queue.tail().extend_from_slice(&self.pcm);
-        } else {
-            if self.resampler.as_ref().is_none_or(|(known, _)| *known != rate) {
-                self.resampler = Resampler::new(rate, self.rate_out, self.channels).map(|made| (rate, made));
-            }
-            if let Some((_, resampler)) = &mut self.resampler {
-                resampler.feed(&self.pcm, self.queue.tail());
-            }
+            self.queue.tail().append(&mut self.pcm);
+            return;
         }
-        let lasts = duration(self.pcm.len() / self.channels, rate);
-        self.pcm.clear();
-        lasts
+        if self.resampler.as_ref().is_none_or(|(known, _)| *known != rate) {
+            self.resampler = Resampler::new(rate, self.rate_out, self.channels).map(|made| (rate, made));
+        }
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.feed(self.pcm.get(..piece).unwrap_or_default(), self.queue.tail());
+        }
+        self.pcm.drain(..piece);
+    }
+
+    /// How long what was decoded last is.
+    fn decoded(&self) -> i64 {
+        duration(self.pcm.len() / self.channels, self.decoder.sample_rate())
     }
 
     fn fill(&mut self, fill: Fill) {
@@ -120,8 +128,7 @@ impl Chain {
         } else {
             self.decoder.conceal(piece, &mut self.pcm);
         }
-        let lasts = self.queue();
-        self.clock.pass(lasts);
+        self.clock.pass(self.decoded());
         let left = fill.samples - piece;
         if left > 0 {
             self.fill = Some(Fill { samples: left, ..fill });
@@ -134,6 +141,7 @@ impl Chain {
 
     fn begin_at(&mut self, at: Timestamp) {
         self.queue.clear();
+        self.pcm.clear();
         self.resampler = None;
         self.clock.set(at);
         self.begin = at;
@@ -175,8 +183,7 @@ impl Chain {
                 self.decoder.conceal(samples as usize, &mut self.pcm);
             }
         }
-        let lasts = self.queue();
-        self.clock.frame(lasts);
+        self.clock.frame(self.decoded());
     }
 }
 
@@ -192,6 +199,10 @@ impl Transcode for Chain {
     fn step(&mut self) -> Made {
         if let Some(step) = self.encode() {
             return step;
+        }
+        if !self.pcm.is_empty() {
+            self.queue();
+            return Made::Busy;
         }
         if let Some(fill) = self.fill.take() {
             self.fill(fill);

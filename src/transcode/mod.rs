@@ -79,7 +79,8 @@ pub fn make(source: &Track, codec: Codec, bits_per_second: u32) -> Option<Box<dy
         }
         (Codec::Aac, Codec::Opus) => {
             let (decoder, channels) = aac::Decoder::new(&source.config)?;
-            let encoder = opus::Encoder::new(channels, bitrate(bits_per_second, channels))?;
+            let is_synthetic = decoder.is_replicated();
+            let encoder = opus::Encoder::new(channels, bitrate(bits_per_second, channels), is_synthetic)?;
             Chain::new(Box::new(decoder), Box::new(encoder), channels)
         }
         _ => return None,

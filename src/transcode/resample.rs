@@ -81,7 +81,7 @@ impl Resampler {
             let filter = &self.filters[phase as usize * taps..][..taps];
             let start = self.cursor + 1 - self.half;
             for input in &self.input {
-                out.push(dot(&input[start..start + taps], filter).round() as i16);
+                out.push(to_sample(dot(&input[start..start + taps], filter)));
             }
             self.phase += self.from;
             self.cursor += (self.phase / self.to) as usize;
@@ -148,7 +148,13 @@ fn dot(samples: &[f32], filter: &[f32]) -> f32 {
             sums[lane] += samples[lane] * taps[lane];
         }
     }
-    sums.iter().sum()
+    let [a, b, c, d, e, f, g, h] = sums;
+    (a + e) + (b + f) + ((c + g) + (d + h))
+}
+
+/// The nearest sample. `f32::round` is a call of the mathematics library for processors of every age.
+fn to_sample(value: f32) -> i16 {
+    (value + 0.5_f32.copysign(value)) as i16
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

@@ -56,7 +56,7 @@ fn frame(micros: i64, payload: Bytes) -> Frame {
 }
 
 fn opus_film(channels: usize, frames: usize, signal: impl Fn(f64) -> f64) -> (Track, Vec<Frame>) {
-    film(&mut opus::Encoder::new(channels, 64_000 * channels as u32).expect("libopus"), frames, signal)
+    film(&mut opus::Encoder::new(channels, 64_000 * channels as u32, false).expect("libopus"), frames, signal)
 }
 
 fn aac_film(rate: u32, channels: usize, frames: usize, signal: impl Fn(f64) -> f64) -> (Track, Vec<Frame>) {

@@ -1,16 +1,18 @@
-//! WebRTC with a real browser: headless Chromium publishes its built-in camera and microphone by WHIP, and plays what
-//! ffmpeg publishes by RTMP.
+//! WebRTC with a real browser, headless Chromium: its ways in and out, by UDP and TCP, in layers, by SRS's calls, in VP8.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    SOON, Server,
-    browser::Browser,
-    tools::{FFMPEG5, Tool},
-    until, within,
+use crate::{
+    support::{SOON, Server, browser::Browser, tools::Tool, until, within},
+    webrtc_publish::is_probed_everywhere,
 };
+
+/// A page of the server's origin that does nothing by itself: the server's own begins to play what is live.
+pub fn open_plain_page(browser: &Browser, server: &Server) {
+    browser.open(&format!("http://{}/api/v2/streams", server.http()));
+}
 
 /// Publishes the camera and perhaps the microphone; `codec`, if any, is the only one offered for pictures.
 pub fn publish(browser: &Browser, url: &str, audio: bool, codec: Option<&str>) -> Value {
@@ -74,91 +76,10 @@ pub fn log_says(server: &Server, what: &str) {
 }
 
 #[test]
-fn chromium_publishes_by_whip_and_ffmpeg_plays_by_every_other_protocol() {
-    let server = Server::start();
-    let browser = Browser::start();
-    browser.open(&format!("http://{}/", server.http()));
-    let answer = publish(&browser, "/whip/live/cam", false, None);
-    assert_eq!(answer["status"], 201, "{answer}");
-    log_says(&server, "the connection is up");
-    for url in
-        [format!("rtmp://{}/live/cam", server.rtmp()), format!("http://{}/live/cam.flv", server.http())]
-    {
-        // With the stream's own times: at its guess of a frame rate ffmpeg would complain of itself.
-        let args = [
-            "-v",
-            "error",
-            "-i",
-            &url,
-            "-t",
-            "5",
-            "-fps_mode",
-            "passthrough",
-            "-enc_time_base",
-            "1:1000",
-            "-f",
-            "null",
-            "-",
-        ];
-        let played = Tool::start(FFMPEG5, args).succeed(Duration::from_secs(40));
-        let told = played.stderr;
-        assert!(told.is_empty(), "{url}: {told}");
-    }
-    let location = answer["location"].as_str().expect("a location").to_owned();
-    let status =
-        browser.run_async(&format!("return (await fetch('{location}', {{method: 'DELETE'}})).status"));
-    assert_eq!(status, 200);
-    log_says(&server, "its client deleted it");
-    until("the page's connection is closed", || {
-        (stats(&browser)["state"] == "closed"
-            || stats(&browser)["state"] == "failed"
-            || stats(&browser)["state"] == "disconnected")
-            .then_some(())
-    });
-}
-
-#[test]
-fn chromium_plays_by_whep_what_ffmpeg_publishes_by_rtmp() {
-    let server = Server::start();
-    let url = format!("rtmp://{}/live/cam", server.rtmp());
-    let args = [
-        "-v",
-        "error",
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=size=640x360:rate=30",
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-g",
-        "60",
-        "-f",
-        "flv",
-        &url,
-    ];
-    let _publisher = Tool::start(FFMPEG5, args);
-    log_says(&server, "publishes by RTMP");
-    let browser = Browser::start();
-    browser.open(&format!("http://{}/", server.http()));
-    let answer = play(&browser, "/whep/live/cam");
-    assert_eq!(answer["status"], 201, "{answer}");
-    let seen = until("two seconds of pictures", || {
-        let seen = stats(&browser);
-        (seen["video"]["framesDecoded"].as_u64()? > 60).then_some(seen)
-    });
-    eprintln!("first picture {} ms after the POST; {}", seen["first"], seen["video"]);
-}
-
-#[test]
 fn chromium_plays_over_tcp_where_udp_is_blocked() {
     let server = Server::builder().arg("--demo").start();
     let browser = Browser::start();
-    browser.open(&format!("http://{}/", server.http()));
+    open_plain_page(&browser, &server);
     log_says(&server, "publishes by RTMP");
     browser.run("window.choose = sdp => sdp.replace(/a=candidate:.* udp .*\\r\\n/g, '')");
     let answer = play(&browser, "/whep/live/demo");
@@ -175,7 +96,7 @@ fn chromium_plays_over_tcp_where_udp_is_blocked() {
 fn chromium_publishes_layers_and_single_track_players_get_the_largest() {
     let server = Server::start();
     let browser = Browser::start();
-    browser.open(&format!("http://{}/", server.http()));
+    open_plain_page(&browser, &server);
     let answer = browser.run_async(
         "const stream = await navigator.mediaDevices.getUserMedia({video: {width: 1280, height: 720}});
          const pc = window.pc = new RTCPeerConnection();
@@ -204,7 +125,7 @@ fn chromium_publishes_layers_and_single_track_players_get_the_largest() {
 fn the_flow_of_srs_sdk_works_unmodified() {
     let server = Server::start();
     let browser = Browser::start();
-    browser.open(&format!("http://{}/", server.http()));
+    open_plain_page(&browser, &server);
     let api = server.api();
     let session = |kind: &str, media: &str| {
         browser.run_async(&format!(
@@ -230,11 +151,14 @@ fn the_flow_of_srs_sdk_works_unmodified() {
     let name = session(
         "publish",
         "pc.addTransceiver('audio', {direction: 'sendonly'}); pc.addTransceiver('video', {direction: 'sendonly'});
-         const stream = await navigator.mediaDevices.getUserMedia({audio: true, video: true});
+         const stream = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: {ideal: 320, max: 576}}});
+         window.size = stream.getVideoTracks()[0].getSettings();
          stream.getTracks().forEach(track => pc.addTrack(track));",
     );
     assert!(name.as_str().is_some_and(|name| name.contains(':')), "{name}");
     log_says(&server, "video0: H264");
+    let size = browser.run("return `${window.size.width}x${window.size.height}`");
+    is_probed_everywhere(&server, "live/sdk", size.as_str().expect("a size"));
     let name = session(
         "play",
         "window.pc = pc; pc.addTransceiver('audio', {direction: 'recvonly'}); pc.addTransceiver('video', {direction: 'recvonly'});
@@ -253,11 +177,40 @@ fn the_flow_of_srs_sdk_works_unmodified() {
 fn chromium_publishes_vp8_alone_and_another_page_plays_it() {
     let server = Server::builder().set("webrtc.codecs", "[vp8, opus]").start();
     let (publisher, viewer) = (Browser::start(), Browser::start());
-    publisher.open(&format!("http://{}/", server.http()));
-    viewer.open(&format!("http://{}/", server.http()));
+    open_plain_page(&publisher, &server);
+    open_plain_page(&viewer, &server);
     assert_eq!(publish(&publisher, "/whip/live/vp8", true, Some("vp8"))["status"], 201);
     log_says(&server, "video0: VP8");
     let answer = play(&viewer, "/whep/live/vp8");
     assert!(answer["text"].as_str().is_some_and(|sdp| sdp.contains("VP8/90000")), "{answer}");
     until("pictures", || (stats(&viewer)["video"]["framesDecoded"].as_u64()? > 30).then_some(()));
+}
+
+/// A web player that was written for SRS and is not changed for us: `scripts/deps.sh test` fetches it.
+#[test]
+fn a_player_made_for_srs_plays_as_it_is() {
+    let server = Server::builder().arg("--demo").start();
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/jswebrtc.min.js");
+    let player = std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}; `scripts/deps.sh test` fetches it", file.display()));
+    log_says(&server, "publishes by RTMP");
+    until("the stream", || server.stream("live/demo"));
+    let browser = Browser::start();
+    open_plain_page(&browser, &server);
+    browser.run(&format!(
+        "(0, eval)({});
+         const video = document.createElement('video'); document.body.append(video);
+         window.player = new JSWebrtc.Player('webrtc://{}/live/demo', {{video, autoplay: true}});
+         window.pc = player.pc;",
+        json!(player),
+        server.api()
+    ));
+    // It plays without sound as browsers want it of pages that begin by themselves, so that no energy is counted.
+    until("pictures and sound", || {
+        let seen = stats(&browser);
+        let sounds = seen["audio"]["packetsReceived"].as_u64()?;
+        (seen["video"]["framesDecoded"].as_u64()? > 60 && sounds > 50).then_some(())
+    });
+    let shown = browser.run("return player.options.video.getVideoPlaybackQuality().totalVideoFrames");
+    assert!(shown.as_u64().is_some_and(|shown| shown > 0), "{shown}; {}", browser.console());
 }

@@ -143,6 +143,13 @@ impl Source {
         }
     }
 
+    /// The next picture is a keyframe; a file's come as they come.
+    pub fn ask_keyframe(&mut self) {
+        if let Content::Synthetic(synthetic) = &mut self.content {
+            synthetic.ask_keyframe();
+        }
+    }
+
     /// Appends the body of the next message, marked as sent at `now` (nanoseconds on [`crate::clock`]).
     pub fn next(&mut self, now: u64, out: &mut BytesMut) -> Message {
         let marker = Marker { run: self.run, stream: self.stream, picture: self.pictures, sent_ns: now };

@@ -100,6 +100,9 @@ impl Shape {
 pub struct Synthetic {
     shape: Shape,
     pictures: u64,
+    /// The picture from which groups are counted, and the groups before it.
+    group_began: u64,
+    groups_before: u64,
     sounds: u64,
     /// What every keyframe shares, for even and odd groups.
     keys: [Vec<u8>; 2],
@@ -118,7 +121,7 @@ impl Synthetic {
         });
         let (raw_key, raw) = shape.raw();
         let keys = [false, true].map(|odd| shape.pictures().key_slice(odd, raw_key));
-        Self { shape: *shape, pictures: 0, sounds: 0, keys, raw, sound }
+        Self { shape: *shape, pictures: 0, group_began: 0, groups_before: 0, sounds: 0, keys, raw, sound }
     }
 
     fn picture_at(&self) -> u64 {
@@ -166,6 +169,14 @@ impl Synthetic {
         headers
     }
 
+    /// A group begins with the next picture.
+    pub fn ask_keyframe(&mut self) {
+        // Keyframes of even and odd groups differ, so that decoders see that it is another one.
+        self.groups_before += u64::from(self.pictures > self.group_began);
+        self.groups_before += (self.pictures.saturating_sub(self.group_began + 1)) / self.shape.group;
+        self.group_began = self.pictures;
+    }
+
     /// Appends the next message.
     pub fn next(&mut self, marker: &Marker, out: &mut BytesMut) -> Message {
         match (self.sound_at(), &self.sound) {
@@ -180,7 +191,8 @@ impl Synthetic {
 
     fn picture(&mut self, marker: &Marker, out: &mut BytesMut) -> Message {
         let timestamp = millis(self.picture_at());
-        let (group, number) = (self.pictures / self.shape.group, self.pictures % self.shape.group);
+        let pictures = self.pictures - self.group_began;
+        let (group, number) = (self.groups_before + pictures / self.shape.group, pictures % self.shape.group);
         let (key, other) = self.shape.picture_bytes();
         let (first, bytes) = if number == 0 { (0x17, key) } else { (0x27, other) };
         let start = out.len();

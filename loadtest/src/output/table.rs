@@ -98,6 +98,8 @@ fn players(run: &Outcome, out: &mut String) {
         "first key p50",
         "p99",
         "longest gap",
+        "sound p50",
+        "p99",
         "throughput",
     ])];
     let mut add = |name: &str, tally: &Tally| {
@@ -116,6 +118,7 @@ fn players(run: &Outcome, out: &mut String) {
         start.extend([0.5, 0.99, 1.0].map(|q| millis(tally.first_byte.quantile(q))));
         start.extend([0.5, 0.99].map(|q| millis(tally.first_key.quantile(q))));
         start.push(millis(tally.gap.max()));
+        start.extend([0.5, 0.99].map(|q| millis(tally.sound.quantile(q))));
         start.push(Unit::Bits.show(tally.window_bytes as f64 * 8.0 / run.seconds));
         starts.push(start);
     };

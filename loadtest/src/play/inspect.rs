@@ -48,6 +48,8 @@ pub struct Inspector {
     last_time: [Option<u32>; 2],
     messages: u32,
     has_key: bool,
+    /// The newest picture's time in milliseconds, and when it was sent.
+    last_sent: Option<(u32, u64)>,
     /// When the last picture was shown, and its time on the media's clock in microseconds.
     last_shown: Option<(u64, u64)>,
     /// How far pictures come from their rhythm (RFC 3550 section 6.4.1), nanoseconds.
@@ -139,10 +141,27 @@ impl Inspector {
             last.replace(media.timestamp).is_some_and(|last| (media.timestamp.wrapping_sub(last) as i32) < 0);
         tally.backward += u64::from(back);
         if media.kind != MediaKind::Video {
+            if steady {
+                self.sound(media.timestamp, now, tally);
+            }
             return;
         }
         let Some(marker) = Marker::find(&media.payload) else { return };
+        if terms.run.is_none_or(|run| run == marker.run) {
+            self.last_sent = Some((media.timestamp, marker.sent_ns));
+        }
         self.picture(&marker, is_key(media), now, terms, tally, live);
+    }
+
+    /// How late sound of this time is, which has no marker of its own: the newest picture tells when its time was sent.
+    fn sound(&self, time_ms: u32, now: u64, tally: &mut Tally) {
+        let Some((picture_ms, sent_ns)) = self.last_sent else { return };
+        // The clock wraps.
+        let after_ms = i64::from(time_ms.wrapping_sub(picture_ms) as i32);
+        let sent_ns = sent_ns.saturating_add_signed(after_ms * 1_000_000);
+        if sent_ns >= self.asked_ns {
+            tally.sound.record_ns(now.saturating_sub(sent_ns));
+        }
     }
 
     /// Looks at the marker of a picture.
@@ -254,6 +273,23 @@ mod tests {
         assert_eq!((tally.lost, tally.resumed, tally.broken), (7, 1, 1));
         let tally = looked(&[picture(4, 0, true, 5), picture(4, 0, true, 5), picture(3, 0, false, 5)]);
         assert_eq!((tally.repeats, tally.backward, tally.lost), (2, 1, 0));
+    }
+
+    #[test]
+    fn sound_is_as_late_as_a_picture_of_its_time_would_be() {
+        let (mut inspector, mut tally) = (Inspector::new(2_000), Tally::default());
+        let sound = |timestamp| Media {
+            kind: MediaKind::Audio,
+            timestamp,
+            payload: Bytes::from_static(&[0xaf, 1, 0]),
+        };
+        // Before any picture nothing is known.
+        inspector.look(&sound(0), 5_000_000, &TERMS, &mut tally, &Live::default());
+        inspector.look(&picture(3, 100_000_000, true, 5), 101_000_000, &TERMS, &mut tally, &Live::default());
+        inspector.look(&sound(89), 120_000_000, &TERMS, &mut tally, &Live::default());
+        inspector.look(&sound(109), 140_000_000, &TERMS, &mut tally, &Live::default());
+        assert_eq!(tally.sound.count(), 2);
+        assert!((tally.sound.max() - 30.0).abs() < 0.1, "{}", tally.sound.max());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     clock,
     media::Programme,
     play::{Sources, connect},
-    rtc::{Codecs, Maker, Output, Peer, Role, client::Sending, local_ip, packet::Rtp, signal},
+    rtc::{Codecs, Maker, Output, Peer, Role, Sending, local_ip, packet::Rtp, signal},
     url::Address,
 };
 

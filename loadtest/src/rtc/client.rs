@@ -14,22 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
-use str0m::{Event, IceConnectionState, format::Codec, media::MediaData};
+use str0m::{
+    Event, IceConnectionState,
+    format::Codec,
+    media::{KeyframeRequest, MediaData, Rid},
+};
 
 use super::{
     Codecs, Maker, Output, Peer, Role, local_ip,
     packet::{Counts, Rtp},
-    pictures::Pictures,
+    sending::{Content, Sending},
     signal::{self, Reply},
-    sound::{FRAME_SAMPLES, FRAME_US, Tone},
 };
-use crate::{
-    clock,
-    media::{Message, Programme, Source, marker::Marker},
-    url::Address,
-};
-use shardcast::protocols::rtmp::MediaKind;
+use crate::{clock, media::marker::Marker, url::Address};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The thread looks so often whether it is told something.
@@ -56,7 +53,7 @@ pub struct Options {
     /// Datagrams go here instead of where the answer says.
     pub via: Option<SocketAddr>,
     /// What is published; nothing for players.
-    pub programme: Option<Programme>,
+    pub content: Option<Content>,
 }
 
 /// One picture or sound that arrived.
@@ -95,6 +92,8 @@ pub struct Seen {
     pub counts: Counts,
     /// Requests for a keyframe that came.
     pub keyframe_requests: u64,
+    /// The layers that they were for, in their order.
+    pub asked_layers: Vec<Rid>,
     /// Pictures and sounds that were sent.
     pub sent: u64,
     /// Why it is over.
@@ -145,7 +144,7 @@ impl Client {
         };
         let socket = UdpSocket::bind((local, 0)).map_err(|e| told(&e))?;
         let here = socket.local_addr().map_err(|e| told(&e))?;
-        let role = if options.programme.is_some() { Role::Publish } else { Role::Play };
+        let role = if options.content.is_some() { Role::Publish } else { Role::Play };
         let (mut peer, offer) =
             Maker::new(role, options.codecs, true).peer(here, Instant::now()).map_err(|e| told(&e))?;
         let seen = Arc::new(Mutex::new(Seen { asked_ns: clock::now(), ..Seen::default() }));
@@ -160,7 +159,7 @@ impl Client {
         let answer = options.via.map_or_else(|| answer.to_owned(), |via| signal::detour(answer, via));
         peer.answer(&answer).map_err(|e| told(&e))?;
         let (told_, ask) = (Arc::new(AtomicU8::new(GO_ON)), Arc::new(AtomicBool::new(false)));
-        let sending = options.programme.as_ref().map(Sending::new).transpose()?;
+        let sending = options.content.as_ref().map(Sending::new).transpose()?;
         let worker = Worker {
             socket,
             peer,
@@ -228,93 +227,6 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.end(GOODBYE);
-    }
-}
-
-/// A programme on its way out, by its clock.
-#[derive(Debug)]
-pub struct Sending {
-    source: Source,
-    pictures: Pictures,
-    tone: Option<Tone>,
-    sounds: u64,
-    /// When the stream's clock stood at 0.
-    start_ns: u64,
-}
-
-/// Something to send.
-#[derive(Debug)]
-pub enum Due {
-    /// In Annex B, at this time of the stream.
-    Picture(Duration, Vec<u8>),
-    /// A frame of Opus, at this time on the clock of 48 kHz.
-    Sound(u64, Arc<[u8]>),
-}
-
-impl Sending {
-    /// A stream of its own.
-    ///
-    /// # Errors
-    /// A sentence when the programme cannot be sent by WebRTC.
-    pub fn new(programme: &Programme) -> Result<Self, String> {
-        Self::numbered(programme, fastrand::u64(1..1 << 56), 0)
-    }
-
-    /// Stream `stream` of a run.
-    ///
-    /// # Errors
-    /// As [`Sending::new`].
-    pub fn numbered(programme: &Programme, run: u64, stream: u32) -> Result<Self, String> {
-        let (pictures_alone, sound) = programme.pictures_alone();
-        let source = Source::new(&pictures_alone, run, stream);
-        let pictures = Pictures::of(&source).ok_or("only H.264 is published by WHIP")?;
-        let tone = sound.map(Tone::new).transpose().map_err(|error| format!("Opus: {error}"))?;
-        Ok(Self { source, pictures, tone, sounds: 0, start_ns: clock::now() })
-    }
-
-    /// Begins now.
-    pub fn begin(&mut self, start_ns: u64) {
-        self.start_ns = start_ns;
-    }
-
-    fn picture_ns(&self) -> u64 {
-        self.source.due_us() * 1_000
-    }
-
-    fn sound_ns(&self) -> u64 {
-        self.tone.as_ref().map_or(u64::MAX, |_| self.sounds * FRAME_US * 1_000)
-    }
-
-    /// When there is something to send, on [`crate::clock`].
-    pub fn due_ns(&self) -> u64 {
-        self.start_ns.saturating_add(self.picture_ns().min(self.sound_ns()))
-    }
-
-    /// What is to be sent now; `None` for messages of a file that WebRTC has no use for.
-    pub fn next(&mut self, now: u64) -> Option<Due> {
-        if self.sound_ns() < self.picture_ns() {
-            let n = self.sounds;
-            self.sounds += 1;
-            return self.tone.as_ref().map(|tone| Due::Sound(n * FRAME_SAMPLES, tone.frame(n)));
-        }
-        let at = Duration::from_micros(self.source.due_us());
-        let mut body = BytesMut::new();
-        let Message { kind, key, .. } = self.source.next(now, &mut body);
-        let picture = (kind == MediaKind::Video).then(|| self.pictures.annex_b(&body, key))?;
-        (!picture.is_empty()).then_some(Due::Picture(at, picture))
-    }
-
-    /// Sends what is due; how many pictures and sounds that were.
-    ///
-    /// # Errors
-    /// A sentence when the session cannot go on.
-    pub fn send(&mut self, peer: &mut Peer, now: u64, instant: Instant) -> Result<u64, String> {
-        let sent = match self.next(now) {
-            None => return Ok(0),
-            Some(Due::Picture(at, picture)) => peer.send_picture(instant, at, Codec::H264, picture),
-            Some(Due::Sound(samples, frame)) => peer.send_sound(instant, samples, frame),
-        };
-        sent.map(|()| 1).map_err(|error| error.to_string())
     }
 }
 
@@ -395,7 +307,7 @@ impl Worker {
     }
 
     fn drive(&mut self) -> Result<Instant, String> {
-        let (socket, seen) = (&self.socket, &self.seen);
+        let (socket, seen, sending) = (&self.socket, &self.seen, &mut self.sending);
         let mut end = None;
         let next = self.peer.drive(Instant::now(), &mut |output| match output {
             Output::Send { to, bytes } => {
@@ -403,6 +315,9 @@ impl Worker {
                 let _ = socket.send_to(bytes, to);
             }
             Output::Event(event) => {
+                if let (Event::KeyframeRequest(request), Some(sending)) = (&event, sending.as_mut()) {
+                    sending.ask_keyframe(request.rid);
+                }
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 end = end.take().or(hear(event, &mut seen));
             }
@@ -421,7 +336,10 @@ fn hear(event: Event, seen: &mut Seen) -> Option<String> {
             seen.connected_ns.get_or_insert_with(clock::now);
         }
         Event::MediaData(data) if seen.arrived.len() < KEPT_MAX => seen.arrived.push(arrived(data)),
-        Event::KeyframeRequest(_) => seen.keyframe_requests += 1,
+        Event::KeyframeRequest(KeyframeRequest { rid, .. }) => {
+            seen.keyframe_requests += 1;
+            seen.asked_layers.extend(rid);
+        }
         Event::Closed => return Some("the server closed the connection".to_owned()),
         Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
             return Some("the server does not answer any more".to_owned());

@@ -7,11 +7,13 @@ pub mod client;
 pub mod packet;
 pub mod peer;
 pub mod pictures;
+pub mod sending;
 pub mod signal;
 pub mod sound;
 
 pub use client::{Client, Seen};
 pub use peer::{Codecs, Maker, Output, Peer, PeerError, Role};
+pub use sending::{Content, Film, Sending};
 
 use std::{
     io,

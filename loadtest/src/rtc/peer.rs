@@ -17,7 +17,10 @@ use str0m::{
     crypto,
     error::{IceError, SdpError},
     format::Codec,
-    media::{Direction, Frequency, KeyframeRequestKind, MediaKind, MediaTime, Mid},
+    media::{
+        Direction, Frequency, KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer,
+        Writer,
+    },
     net::{Protocol, Receive},
     rtp::{Extension, ExtensionMap},
 };
@@ -42,17 +45,19 @@ pub enum Role {
 }
 
 /// What is offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Codecs {
     /// Of pictures, by preference; none for sound alone.
     pub pictures: &'static [Codec],
     /// Opus.
     pub sound: bool,
+    /// Names of the layers in which a publisher sends its pictures (simulcast, RFC 8853); none for one alone.
+    pub layers: Vec<&'static str>,
 }
 
 impl Codecs {
     /// What everybody speaks.
-    pub const COMMON: Self = Self { pictures: &[Codec::H264], sound: true };
+    pub const COMMON: Self = Self { pictures: &[Codec::H264], sound: true, layers: Vec::new() };
 }
 
 /// Why a peer is none.
@@ -131,7 +136,7 @@ impl Maker {
         if let Some(certificate) = certificate {
             config = config.set_dtls_cert(certificate);
         }
-        for codec in codecs.pictures {
+        for codec in codecs.pictures.iter() {
             config = match codec {
                 Codec::H264 => config.enable_h264(true),
                 Codec::H265 => config.enable_h265(true),
@@ -146,6 +151,10 @@ impl Maker {
         extensions.set(2, Extension::AbsoluteSendTime);
         extensions.set(4, Extension::RtpMid);
         extensions.set(5, Extension::PlayoutDelay);
+        if !codecs.layers.is_empty() {
+            extensions.set(6, Extension::RtpStreamId);
+            extensions.set(7, Extension::RepairedRtpStreamId);
+        }
         if feedback {
             extensions.set(3, Extension::TransportSequenceNumber);
         }
@@ -164,11 +173,16 @@ impl Maker {
             Role::Play => Direction::RecvOnly,
         };
         let mut changes = rtc.sdp_api();
-        let mut add = |wanted: bool, kind| {
-            wanted.then(|| changes.add_media(kind, direction, Some("loadtest".to_owned()), None, None))
+        let mut add = |wanted: bool, kind, layers: Option<Simulcast>| {
+            wanted.then(|| changes.add_media(kind, direction, Some("loadtest".to_owned()), None, layers))
         };
-        let sound = add(self.codecs.sound, MediaKind::Audio);
-        let picture = add(!self.codecs.pictures.is_empty(), MediaKind::Video);
+        let layers = (!self.codecs.layers.is_empty()).then(|| {
+            let mut layers = Simulcast::new();
+            self.codecs.layers.iter().for_each(|name| layers.add_send_layer(SimulcastLayer::new(name)));
+            layers
+        });
+        let sound = add(self.codecs.sound, MediaKind::Audio, None);
+        let picture = add(!self.codecs.pictures.is_empty(), MediaKind::Video, layers);
         let (offer, pending): (SdpOffer, _) = changes.apply().ok_or(PeerError::Nothing)?;
         let text = offer.to_sdp_string();
         Ok((
@@ -286,7 +300,8 @@ impl Peer {
         (takes(self.picture), takes(self.sound))
     }
 
-    /// A picture to send, in Annex B; `at` is on the stream's clock. Nothing is sent before the connection is there.
+    /// A picture to send, in Annex B if its codec has that, of the layer `rid`; `at` is on the stream's clock. Nothing is sent before
+    /// the connection is there.
     ///
     /// # Errors
     /// When it cannot be sent in this session.
@@ -295,10 +310,11 @@ impl Peer {
         now: Instant,
         at: Duration,
         codec: Codec,
-        picture: Vec<u8>,
+        rid: Option<Rid>,
+        picture: Arc<[u8]>,
     ) -> Result<(), PeerError> {
         let time = MediaTime::from_90khz(at.as_micros() as u64 * 9 / 100);
-        self.send(self.picture, codec, now, time, picture.into())
+        self.send((self.picture, rid), codec, now, time, picture)
     }
 
     /// A frame of Opus to send; `samples` is its time on the clock of 48 kHz.
@@ -306,12 +322,18 @@ impl Peer {
     /// # Errors
     /// As [`Peer::send_picture`].
     pub fn send_sound(&mut self, now: Instant, samples: u64, frame: Arc<[u8]>) -> Result<(), PeerError> {
-        self.send(self.sound, Codec::Opus, now, MediaTime::new(samples, Frequency::FORTY_EIGHT_KHZ), frame)
+        self.send(
+            (self.sound, None),
+            Codec::Opus,
+            now,
+            MediaTime::new(samples, Frequency::FORTY_EIGHT_KHZ),
+            frame,
+        )
     }
 
     fn send(
         &mut self,
-        mid: Option<Mid>,
+        (mid, rid): (Option<Mid>, Option<Rid>),
         codec: Codec,
         now: Instant,
         time: MediaTime,
@@ -321,7 +343,10 @@ impl Peer {
         let format =
             writer.payload_params().find(|params| params.spec().codec == codec).map(|params| params.pt());
         match format {
-            Some(format) => Ok(writer.write(format, now, time, data)?),
+            Some(format) => {
+                let writer = rid.into_iter().fold(writer, Writer::rid);
+                Ok(writer.write(format, now, time, data)?)
+            }
             None => Ok(()),
         }
     }
@@ -419,7 +444,7 @@ mod tests {
         let mut events = Vec::new();
         for n in 0..20 {
             let at = Duration::from_millis(20 * n);
-            publisher.send_picture(now, at, Codec::H264, picture.clone()).expect("a picture");
+            publisher.send_picture(now, at, Codec::H264, None, picture.clone().into()).expect("a picture");
             publisher.send_sound(now, n * 960, vec![n as u8; 100].into()).expect("a sound");
             events.extend(meet(&mut publisher, &mut server, &mut now, Duration::from_millis(20)));
         }
@@ -454,7 +479,8 @@ mod tests {
         let maker = Maker::new(Role::Play, Codecs::COMMON, false);
         let (mut peer, _) = maker.peer(local(1), now).expect("a peer");
         assert!(peer.answer("not SDP").is_err());
-        let nothing = Maker::new(Role::Play, Codecs { pictures: &[], sound: false }, false);
+        let nothing = Codecs { pictures: &[], sound: false, layers: Vec::new() };
+        let nothing = Maker::new(Role::Play, nothing, false);
         assert!(matches!(nothing.peer(local(1), now), Err(PeerError::Nothing)));
     }
 }

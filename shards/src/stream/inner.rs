@@ -61,7 +61,8 @@ pub(super) struct Inner {
     gone: Option<Instant>,
     /// The rendition where the walk goes on.
     walking: usize,
-    frames: u64,
+    /// Of pictures, sound and data.
+    frames: [u64; 3],
     bytes_in: u64,
     rate: Rate,
     /// Of renditions that are no more.
@@ -88,12 +89,17 @@ impl Inner {
             mirror: false,
             gone: None,
             walking: 0,
-            frames: 0,
+            frames: [0; 3],
             bytes_in: 0,
             rate: Rate::default(),
             past: Totals::default(),
             dropped: Dropped::default(),
         }
+    }
+
+    /// Payload bytes from its publishers.
+    pub(super) fn received(&self) -> u64 {
+        if self.mirror { 0 } else { self.bytes_in }
     }
 
     #[cfg(test)]
@@ -157,7 +163,7 @@ impl Inner {
     }
 
     pub(super) fn frame(&mut self, mut frame: Frame) {
-        self.frames += 1;
+        self.frames[frame.track.kind as usize] += 1;
         self.bytes_in += frame.payload.len() as u64;
         if self.scene.track(frame.track).is_none() {
             self.dropped.no_track += 1;

@@ -46,7 +46,7 @@ pub use subscriber::{Gauge, Subscriber};
 pub use tap::Relay;
 pub use timeline::{Repairs, STEP_MIN, Timeline};
 
-use crate::media::{StreamKey, Timestamp};
+use crate::media::{StreamKey, Timestamp, TrackId, TrackKind};
 
 /// The weight of the newest tick in the share of a stream's walks.
 const SHARE_NEWEST: f32 = 0.3;
@@ -94,6 +94,8 @@ pub struct Party {
     pub protocol: &'static str,
     /// Its address.
     pub peer: SocketAddr,
+    /// The address it connected to, as it said; may be empty.
+    pub tc_url: Arc<str>,
 }
 
 /// A stream, shared among the tasks of its shard; see the module.
@@ -117,8 +119,25 @@ pub struct Stream {
 /// How a publisher that can make keyframes when asked learns that somebody waits for one.
 #[derive(Default)]
 struct KeyWish {
-    wanted: Cell<bool>,
+    /// A bit for each track of pictures, by its number.
+    wanted: Cell<u32>,
     waker: Cell<Option<Waker>>,
+}
+
+impl KeyWish {
+    /// Notes a wish; whether it is news.
+    fn want(&self, track: u8) -> bool {
+        let (before, bit) = (self.wanted.get(), 1_u32.checked_shl(track.into()).unwrap_or(0));
+        self.wanted.set(before | bit);
+        before | bit != before
+    }
+
+    /// Takes a wish: the track's number.
+    fn take(&self) -> Option<u8> {
+        let wanted = self.wanted.get();
+        self.wanted.set(wanted & wanted.wrapping_sub(1));
+        (wanted != 0).then_some(wanted.trailing_zeros() as u8)
+    }
 }
 
 /// How the pump task learns that there is something to send.
@@ -242,6 +261,11 @@ impl Stream {
         self.share.get()
     }
 
+    /// Payload bytes that came from its publishers; of a mirror none.
+    pub fn received(&self) -> u64 {
+        self.inner.borrow().received()
+    }
+
     /// What all its readers came to.
     pub fn totals(&self) -> Totals {
         self.inner.borrow().totals()
@@ -275,7 +299,14 @@ impl Stream {
 
     /// Somebody could go on only from a keyframe: a publisher that can make one is told so.
     pub fn request_key(&self) {
-        if !self.key_wish.wanted.replace(true)
+        self.request_key_of(TrackId::VIDEO);
+    }
+
+    /// The same where the keyframe is to be of a certain track: a layer of a simulcast. Of tracks beyond the 32nd, and of
+    /// other kinds, nobody is told.
+    pub fn request_key_of(&self, track: TrackId) {
+        if track.kind == TrackKind::Video
+            && self.key_wish.want(track.index)
             && let Some(waker) = self.key_wish.waker.take()
         {
             waker.wake();
@@ -284,7 +315,7 @@ impl Stream {
 
     /// At a mirror: whether somebody waits for a keyframe that the owner is to ask for.
     pub fn take_key_wish(&self) -> bool {
-        self.key_wish.wanted.take() && !self.inner.borrow().has_group()
+        self.key_wish.wanted.take() != 0 && !self.inner.borrow().has_group()
     }
 
     /// The tracks and metadata of this moment.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Party, Stream, Work};
-use crate::media::{Frame, Metadata, Track};
+use crate::media::{Frame, Metadata, Track, TrackId, TrackKind};
 
 /// Why the seat was not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,11 +98,11 @@ impl Publisher {
         }
     }
 
-    /// Ready when somebody waits for a keyframe; that wish is taken with it.
-    pub fn poll_key_request(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when somebody waits for a keyframe of a track; that wish is taken with it.
+    pub fn poll_key_request(&self, cx: &mut Context<'_>) -> Poll<TrackId> {
         let wish = &self.stream.key_wish;
-        if wish.wanted.take() {
-            return Poll::Ready(());
+        if let Some(track) = wish.take() {
+            return Poll::Ready(TrackId::new(TrackKind::Video, track));
         }
         wish.waker.set(Some(cx.waker().clone()));
         Poll::Pending

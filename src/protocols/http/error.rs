@@ -43,6 +43,10 @@ pub enum HttpError {
     /// A method nobody here knows.
     #[error("the request method is not known here")]
     Method,
+    /// A method that is known and that nothing here allows: TRACE would give back what proxies added, CONNECT is for proxies,
+    /// and no resource here takes a question as its body.
+    #[error("the methods TRACE, CONNECT and QUERY are allowed nowhere here")]
+    MethodRefused,
     /// A target that names nothing: bad percent-encoding, a form the method does not allow.
     #[error("the request target is wrong: {0}")]
     Target(&'static str),
@@ -93,6 +97,7 @@ impl HttpError {
             | Self::Path(_) => Status::BAD_REQUEST,
             Self::BodyTooLong { .. } => Status::CONTENT_TOO_LARGE,
             Self::TargetTooLong { .. } => Status::URI_TOO_LONG,
+            Self::MethodRefused => Status::METHOD_NOT_ALLOWED,
             Self::Expect => Status::EXPECTATION_FAILED,
             Self::WebSocketVersion => Status::UPGRADE_REQUIRED,
             Self::HeadTooLong { .. } | Self::TooManyFields { .. } => Status::HEADERS_TOO_LARGE,

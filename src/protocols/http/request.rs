@@ -35,6 +35,7 @@ impl Method {
             "DELETE" => Self::Delete,
             "PATCH" => Self::Patch,
             "OPTIONS" => Self::Options,
+            "TRACE" | "CONNECT" | "QUERY" => return Err(HttpError::MethodRefused),
             _ => return Err(HttpError::Method),
         })
     }

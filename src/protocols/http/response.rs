@@ -121,6 +121,9 @@ impl Response {
             HttpError::WebSocketVersion => {
                 response.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13")
             }
+            HttpError::MethodRefused => {
+                response.header("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
+            }
             _ => response,
         }
     }

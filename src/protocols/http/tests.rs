@@ -159,7 +159,7 @@ fn what_is_no_http_is_told_at_once() {
     assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), HttpError::Version);
     assert_eq!(refused("OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n"), HttpError::Version);
     assert_eq!(refused("BREW /pot HTTP/1.1\r\nHost: h\r\n\r\n"), HttpError::Method);
-    assert_eq!(refused("CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n"), HttpError::Method);
+    assert_eq!(refused("CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n"), HttpError::MethodRefused);
     assert_eq!(refused("POST / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n"), HttpError::Expect);
     assert!(
         read(b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().is_some(),
@@ -197,6 +197,7 @@ fn each_error_has_its_status_and_a_sentence() {
         (HttpError::TargetTooLong { bytes_max: 9 }, 414, "target"),
         (HttpError::BodyTooLong { bytes_max: 9 }, 413, "body"),
         (HttpError::Method, 501, "method"),
+        (HttpError::MethodRefused, 405, "TRACE"),
         (HttpError::WebSocketVersion, 426, "13"),
         (HttpError::Path(PathError::EncodedSlash), 400, "slash"),
     ] {

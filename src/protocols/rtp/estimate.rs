@@ -3,9 +3,14 @@
 //!
 //! A live stream's rate is the encoder's, not ours: so there is no estimate while the way carries all that is sent, and a
 //! [`limit`](Estimate::limit) once it does not. After the delay-based and loss-based halves of
-//! draft-ietf-rmcat-gcc-02, without probing. Units: bits a second, microseconds.
+//! draft-ietf-rmcat-gcc-02. Where more could be sent than is (a richer layer), a limit that has grown is a guess; a probe
+//! ([`begin_probe`](Estimate::begin_probe)) proves it. Units: bits a second, microseconds.
+
+mod probe;
 
 use std::time::{Duration, Instant};
+
+use probe::{Outcome, Probe};
 
 use super::rtcp::Feedback;
 
@@ -24,6 +29,10 @@ const GROWTH_MIN: f64 = 50_000.0;
 const FREE: f64 = 2.0;
 /// The lowest limit: sound must get through.
 const LIMIT_MIN: f64 = 64_000.0;
+/// Feedback that has not come for so long does not come: nothing was sent.
+const SILENCE: Duration = Duration::from_millis(500);
+/// From a step back or a failed probe to the next probe.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two steps back: a round trip must show what the first one did.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -55,6 +64,11 @@ pub struct Estimate {
     counted: (Instant, u64),
     stepped: Option<Instant>,
     updated: Instant,
+    /// What the stream could send, of all that it has.
+    wanted: f64,
+    probe: Option<Probe>,
+    /// What a probe has shown to get through since the last jam.
+    proven: u64,
 }
 
 impl Estimate {
@@ -73,6 +87,9 @@ impl Estimate {
             counted: (now, 0),
             stepped: None,
             updated: now,
+            wanted: 0.0,
+            probe: None,
+            proven: 0,
         }
     }
 
@@ -103,6 +120,66 @@ impl Estimate {
             self.rate = if self.rate == 0.0 { rate } else { 0.5 * self.rate + 0.5 * rate };
             self.counted = (now, bytes);
         }
+        if self.limit.is_some() && now.saturating_duration_since(self.updated) >= SILENCE {
+            // Nothing is sent, so nothing is told: old jams are no reason to stay silent for ever.
+            (self.loss, self.queue) = (self.loss / 2.0, self.queue / 2.0);
+            self.grow(0.0, now);
+            self.settle_probe(now);
+        }
+    }
+
+    /// The stream could send so much: a limit is not forgotten before it is far above that.
+    pub fn set_wanted(&mut self, rate: u64) {
+        self.wanted = rate as f64;
+    }
+
+    /// Whether the receiver tells when packets arrive, as far as is known: packets have been numbered for that.
+    pub fn has_feedback(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Whether the limit stems from a jam, rather than from the receiver's word alone.
+    pub fn is_jam_behind(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Whether a probe has shown that `rate` gets through.
+    pub fn has_proven(&self, rate: u64) -> bool {
+        self.proven >= rate
+    }
+
+    /// Packets from number `first` on are sent at `rate` or more, to see whether they get through. `false`: not now, the last
+    /// probe is not over yet, or failed lately.
+    pub fn begin_probe(&mut self, first: u16, rate: u64, now: Instant) -> bool {
+        if self.probe.is_some() || self.stepped.is_some_and(|stepped| now - stepped < PROBE_PATIENCE) {
+            return false;
+        }
+        self.probe = Some(Probe::new(first, rate));
+        true
+    }
+
+    /// The probe's last number was the one before `end`.
+    pub fn end_probe(&mut self, end: u16, now: Instant) {
+        if let Some(probe) = &mut self.probe {
+            probe.end(end, now);
+        }
+    }
+
+    fn settle_probe(&mut self, now: Instant) {
+        let Some((probe, outcome)) = self.probe.as_ref().and_then(|probe| Some((probe, probe.outcome(now)?)))
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Through => self.proven = probe.rate(),
+            // It grows again from here, and that takes the longer the less got through.
+            Outcome::Held(rate) => {
+                let held = (rate as f64).max(self.acked).max(LIMIT_MIN) * BACK_OFF;
+                self.limit = self.limit.map(|limit| limit.min(held));
+                self.stepped = Some(now);
+            }
+        }
+        self.probe = None;
     }
 
     /// The receiver's own estimate.
@@ -128,6 +205,9 @@ impl Estimate {
                 continue;
             }
             covered += 1;
+            if let Some(probe) = &mut self.probe {
+                probe.arrived(arrival.sequence, sent.bytes, sent.at, arrival.at);
+            }
             let Some(at) = arrival.at else {
                 lost += 1;
                 continue;
@@ -137,6 +217,7 @@ impl Estimate {
             bytes += u64::from(sent.bytes);
             self.measure(at - sent.at, now);
         }
+        self.settle_probe(now);
         if covered == 0 {
             return;
         }
@@ -169,18 +250,27 @@ impl Estimate {
     }
 
     fn judge(&mut self, loss: f64, arrived: f64, jammed: bool, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.updated).as_secs_f64().min(1.0);
-        self.updated = now;
         if jammed || loss > LOSS_MAX {
+            self.updated = now;
             let patient = self.stepped.is_none_or(|stepped| now - stepped >= PATIENCE);
             if patient && arrived > 0.0 {
                 let share = if jammed { BACK_OFF } else { 1.0 - 0.5 * loss };
                 self.limit = Some((arrived * share).max(LIMIT_MIN));
                 self.stepped = Some(now);
+                self.proven = 0;
             }
-        } else if let Some(limit) = &mut self.limit {
+        } else {
+            self.grow(arrived, now);
+        }
+    }
+
+    /// Nothing is jammed, as far as is known.
+    fn grow(&mut self, arrived: f64, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.updated).as_secs_f64().min(1.0);
+        self.updated = now;
+        if let Some(limit) = &mut self.limit {
             *limit += (*limit * GROWTH + GROWTH_MIN) * elapsed;
-            if self.rate > 0.0 && *limit > FREE * self.rate.max(arrived) {
+            if self.rate > 0.0 && *limit > FREE * self.rate.max(arrived).max(self.wanted) {
                 self.limit = None;
             }
         }
@@ -240,6 +330,19 @@ mod tests {
             through(&mut estimate, start + Duration::from_secs(20), 60, 1_000_000, 10_000_000, 200_000);
             assert_eq!(estimate.limit(), None, "after a queue of {room} us");
         }
+    }
+
+    #[test]
+    fn one_to_whom_nothing_is_sent_is_not_given_up() {
+        let start = Instant::now();
+        let mut estimate = Estimate::new(start);
+        estimate.set_wanted(1_500_000);
+        through(&mut estimate, start, 4, 2_000_000, 300_000, 300_000);
+        let limit = estimate.limit().expect("a jam");
+        for second in 5..30 {
+            estimate.on_total(0, start + Duration::from_secs(second));
+        }
+        assert!(estimate.limit().is_none_or(|later| later > limit + 1_000_000), "{:?}", estimate.limit());
     }
 
     #[test]

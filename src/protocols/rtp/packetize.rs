@@ -42,6 +42,8 @@ pub struct Packetizer {
 pub struct Picture<'a> {
     /// Decoding may begin here: parameter sets go first.
     pub is_key: bool,
+    /// Pictures that were shown in another order than they are sent have been left out, and parameter sets shall say so.
+    pub in_order: bool,
     /// In the form that [`shards::media`] describes.
     pub payload: &'a [u8],
 }
@@ -135,7 +137,12 @@ pub fn fuzz(data: &[u8]) {
         let config = bytes::Bytes::copy_from_slice(config);
         let track = Track { id: TrackId::VIDEO, codec, config, shape: Shape::Unknown };
         for is_key in [false, true] {
-            Packetizer::default().write(&track, Picture { is_key, payload }, 100, &mut Checked(0));
+            Packetizer::default().write(
+                &track,
+                Picture { is_key, in_order: is_key, payload },
+                100,
+                &mut Checked(0),
+            );
         }
     }
 }

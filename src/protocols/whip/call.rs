@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use shards::media::{KeyError, StreamKey};
 
 use super::sdp::is_ice;
-use crate::protocols::http::{Method, PathError, Request};
+use crate::protocols::http::{Method, PathError, Query, Request};
 
 /// What a session's last level of a path begins with.
 const SESSION: &str = "session-";
@@ -186,7 +186,10 @@ impl Door {
                 }
                 let Json { key, sdp, query, client_ip } = json(text()?)?;
                 let call = Call::new(self, key, Verb::Offer(sdp), request)?;
-                return Ok(Call { query, client_ip, ..call });
+                // The stream's address is in the body, and so may its token be.
+                let token = Query::parse(&query).get("token").map(str::to_owned);
+                let token = call.token.clone().or(token);
+                return Ok(Call { query, token, client_ip, ..call });
             }
         };
         Call::new(self, key, verb, request)

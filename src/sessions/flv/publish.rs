@@ -47,11 +47,11 @@ pub async fn run(context: &Rc<Context>, client: Client, key: &StreamKey, said: S
         ..Options::new(Role::Server)
     });
     *machine.input() = input;
+    let card = client.card(Kind::WsFlvPublish, key, said);
     let stream = context.shard.obtain(key);
-    let ended = match stream.publish(client.party("ws-flv")) {
+    let ended = match stream.publish(card.party()) {
         Ok(publisher) => {
             tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(), "publishes by WS-FLV");
-            let card = client.card(Kind::WsFlvPublish, key, said);
             let _enrolled = context.roster.enroll(card, client.meter(None));
             client.entry().expect_within(context.options.first_frame_timeout);
             let start = Instant::now();
@@ -93,6 +93,7 @@ async fn flow(context: &Rc<Context>, client: &Client, machine: &mut Machine, ing
                 Ok(Some(Event::Close { .. })) => return Ended::silent("the publisher closed its WebSocket"),
                 // The machine has written the close frame.
                 Err(error) => {
+                    client.entry().note_fault();
                     tracing::warn!(conn = %client.id(), "WebSocket: {error}");
                     return Ended::silent(error);
                 }

@@ -19,6 +19,7 @@ use super::{
     client::Gone,
 };
 use crate::{
+    access::mask,
     clients::Said,
     net::connection::Closing,
     protocols::rtmp::{
@@ -136,6 +137,11 @@ pub async fn go_on(
     let decision = match refusal {
         Some(why) => Err(why.to_owned()),
         None => {
+            // The address that an old proxy puts before the handshake.
+            let peer = client.entry().peer().ip();
+            if let Some(ip) = server.proxied().filter(|_| context.policy.load().proxies().trusts(peer)) {
+                client.socket().set_ip(ip.into());
+            }
             let ask = ask(&client, &server, &key, &wish);
             context.gate.ask(ask).await.map_err(|denied| denied.to_string())
         }
@@ -205,7 +211,7 @@ async fn negotiate(
             Ok(Some(Event::Connect(connect))) => {
                 let secure = if client.socket().is_tls() { ", TLS" } else { "" };
                 tracing::debug!(conn = %client.id(), peer = %client.entry().peer(),
-                    "RTMP{secure}: {} {}", connect.tc_url, connect.flash_ver);
+                    "RTMP{secure}: {} {}", mask(&connect.tc_url), connect.flash_ver);
                 if let Some(why) = &refusal {
                     server.reject_connect(why);
                     close(client, server, Vec::new(), None).await;
@@ -219,6 +225,7 @@ async fn negotiate(
             // What is said about a stream that is not there has no meaning.
             Ok(Some(_)) => continue,
             Err(error) => {
+                client.entry().note_fault();
                 tracing::warn!(conn = %client.id(), peer = %client.entry().peer(), "RTMP: {error}");
                 close(client, server, Vec::new(), Some(Farewell::Kicked(error.to_string()))).await;
                 return None;

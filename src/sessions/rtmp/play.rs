@@ -71,6 +71,7 @@ pub async fn run(
         Outcome::Stopped => (End::Idle, "the player said so".to_owned()),
         Outcome::Gone(why) => (End::Gone, why),
         Outcome::Bad(why) => {
+            client.entry().note_fault();
             tracing::warn!(conn = %client.id(), "RTMP: {why}");
             (End::Close(rest.clone(), Some(Farewell::Kicked(why.clone()))), why)
         }

@@ -25,8 +25,10 @@ pub async fn run(
     request: PublishRequest,
     key: &StreamKey,
 ) -> End {
+    let kind = if request.encoder { Kind::RtmpEncoder } else { Kind::RtmpFlash };
+    let card = client.card(kind, key, said(server, &request.url));
     let stream = context.shard.obtain(key);
-    let publisher = match stream.publish(client.party("rtmp")) {
+    let publisher = match stream.publish(card.party()) {
         Ok(publisher) => publisher,
         Err(taken @ PublishError::Taken(_)) => {
             tracing::warn!(conn = %client.id(), stream = %key, "refused to publish: {taken}");
@@ -38,8 +40,6 @@ pub async fn run(
     tracing::info!(conn = %client.id(), stream = %key, peer = %client.entry().peer(),
         encoder = %server.connect().flash_ver, "publishes by RTMP{}",
         if request.url.params.is_empty() { "" } else { " (with parameters)" });
-    let kind = if request.encoder { Kind::RtmpEncoder } else { Kind::RtmpFlash };
-    let card = client.card(kind, key, said(server, &request.url));
     let _enrolled = context.roster.enroll(card, client.meter(None));
     client.entry().expect_within(context.options.first_frame_timeout);
     let start = Instant::now();
@@ -77,6 +77,7 @@ async fn flow(
                 Ok(Some(_)) => {}
                 Err(error) => {
                     let why = error.to_string();
+                    client.entry().note_fault();
                     tracing::warn!(conn = %client.id(), "RTMP: {why}");
                     return (End::close(Some(Farewell::Kicked(why.clone()))), why);
                 }

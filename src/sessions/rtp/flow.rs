@@ -14,6 +14,8 @@ use shards::media::Timestamp;
 
 /// How many times as fast as made. Two seconds of pictures take half a second.
 pub const SPEED: i64 = 5;
+/// Two frames of a track are shown so many ticks apart at least: a millisecond of pictures.
+const STEP_MIN: i64 = 90;
 /// Closer than this is live.
 const BEHIND_MIN: Timestamp = Timestamp::from_millis(150);
 /// Skips whose numbers are still known.
@@ -78,13 +80,35 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes of payload sent.
     pub bytes: u64,
+    /// The latest time that the receiver has been given, in ticks.
+    pub shown: Option<i64>,
 }
 
 impl Flow {
     /// Before the first packet, which gets a number in the lower half (RFC 3711 §3.3.1: so that both sides agree on the wraps).
     pub const fn new(origin: u32) -> Self {
         let sequence = (origin & 0x7fff) as u64;
-        Self { expected: None, sequence, segments: 0, layer: 0, muted: false, packets: 0, bytes: 0 }
+        Self {
+            expected: None,
+            sequence,
+            segments: 0,
+            layer: 0,
+            muted: false,
+            packets: 0,
+            bytes: 0,
+            shown: None,
+        }
+    }
+
+    /// The end of catching up for a segment that begins with a frame at `ticks`, so that it is shown after all that were
+    /// shown before, be they of another layer or of a catch-up that was cut short: `edge`, or later.
+    pub fn edge_after(&self, ticks: i64, edge: i64) -> i64 {
+        // Shown is at least `ticks + (edge - ticks) * (SPEED - 1) / SPEED`.
+        let behind = |shown: i64| (shown + STEP_MIN - ticks).max(0) * SPEED / (SPEED - 1);
+        match self.shown.map(behind) {
+            Some(behind) if behind > 0 => edge.max(ticks + behind + 1),
+            _ => edge,
+        }
     }
 }
 
@@ -157,6 +181,25 @@ mod tests {
         let catch_up = CatchUp::new(Timestamp::from_millis(1_000), Timestamp::from_millis(1_100), now);
         assert_eq!(catch_up.due(Timestamp::from_millis(1_050)), None);
         assert_eq!(CatchUp::none(now).due(Timestamp::ZERO), None);
+    }
+
+    #[test]
+    fn time_runs_forwards_from_one_segment_to_the_next() {
+        for (shown, ticks) in
+            [(90_000, 90_000), (93_000, 90_000), (450_000, 90_000), (89_999, 90_000), (0, 9_000)]
+        {
+            for edge in [i64::MIN / 2, ticks, ticks + 9_000] {
+                let flow = Flow { shown: Some(shown), ..Flow::new(0) };
+                let segment = Segment { edge: flow.edge_after(ticks, edge), ..Segment::default() };
+                assert!(segment.shown(ticks) >= shown + STEP_MIN, "{shown} {ticks} {edge}: {segment:?}");
+                assert!(segment.shown(ticks + 3_000) > segment.shown(ticks));
+                assert!(
+                    segment.shown(ticks) <= (shown + STEP_MIN + 1).max(ticks + 7_201),
+                    "no later than need be"
+                );
+            }
+        }
+        assert_eq!(Flow::new(0).edge_after(5, i64::MIN), i64::MIN);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Media out by RTP: packetised once for each stream, and for each viewer only headed, sealed and sent.
 //!
 //! A stream's frames become packets in one rendition ([`mux`]), in a framing of our own ([`mod@unit`]). A viewer ([`viewer`]) is a
-//! sink of that rendition: it takes whole batches, writes its own headers ([`mod@line`]), keeps its own count ([`flow`]), seals in one
-//! buffer of the shard, and sends trains of datagrams. Who negotiated all that is not known here.
+//! sink of that rendition: it takes whole batches, judges what of them it wants now (`judge`: which of several layers, and when), writes
+//! its own headers ([`mod@line`]), keeps its own count ([`flow`]), seals in one buffer of the shard, and sends trains of datagrams. What
+//! it missed it gets again (`repeat`). Who negotiated all that is not known here.
 
 pub mod flow;
+mod judge;
 pub mod keys;
+mod layers;
 pub mod line;
 pub mod mux;
+mod repeat;
 mod reports;
 mod scratch;
 pub mod unit;

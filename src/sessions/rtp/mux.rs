@@ -1,14 +1,14 @@
 //! The RTP rendition: every frame packetised once for all viewers, and kept for a while for those who missed a packet.
 //!
 //! [`RtpMux`] writes the units of [`mod@unit`] into the stream's batches. What viewers ask of the stream as a whole lies
-//! in [`Shared`]: packets that may be sent again, the newest moment, the rate of each layer. Times are microseconds of the
+//! in [`Shared`]: packets that may be sent again, the newest moment, the layers there are. Times are microseconds of the
 //! stream's clock.
 
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -17,8 +17,14 @@ use shards::{
     stream::{Mux, Scene},
 };
 
-use super::unit::{self, Unit, UnitWriter};
-use crate::protocols::rtp::packetize::{self, Packetizer, Picture};
+use super::{
+    layers::Layers,
+    unit::{self, Unit, UnitWriter},
+};
+use crate::{
+    codecs::{h264, h265, nal},
+    protocols::rtp::packetize::{self, Packetizer, Picture},
+};
 
 /// How the rendition is made.
 #[derive(Clone, Copy, Debug)]
@@ -45,30 +51,14 @@ impl Default for MuxOptions {
     }
 }
 
-/// Layers of a simulcast whose rates are kept.
-const LAYERS_MAX: usize = 8;
-/// Between two requests for a keyframe that reach a publisher.
-const KEY_REQUEST_MIN: Duration = Duration::from_millis(1_000);
-/// Over which a layer's rate is measured.
-const RATE_WINDOW: i64 = 1_000_000;
-
 /// What all viewers of one stream share.
 pub struct Shared {
     options: MuxOptions,
     history: RefCell<History>,
     newest: Cell<Timestamp>,
-    rates: Cell<[Rate; LAYERS_MAX]>,
+    layers: RefCell<Layers>,
     /// The wall clock's time at the stream's zero, microseconds since 1970; set when first asked for.
     epoch: Cell<Option<i64>>,
-    key_requested: Cell<Option<Instant>>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Rate {
-    since: Option<Timestamp>,
-    bytes: u64,
-    /// Bits a second.
-    rate: u64,
 }
 
 impl Shared {
@@ -78,9 +68,8 @@ impl Shared {
             options,
             history: RefCell::default(),
             newest: Cell::new(Timestamp::ZERO),
-            rates: Cell::default(),
+            layers: RefCell::default(),
             epoch: Cell::new(None),
-            key_requested: Cell::new(None),
         })
     }
 
@@ -109,41 +98,9 @@ impl Shared {
         self.history.borrow().find(track, index).map(then)
     }
 
-    /// Bits a second of the picture track `layer`; 0: none, or not known yet.
-    pub fn rate(&self, layer: u8) -> u64 {
-        self.rates.get().get(usize::from(layer)).map_or(0, |rate| rate.rate)
-    }
-
-    /// The richest layer of at most `limit` bits a second; else the leanest. `None` while no rate is known.
-    pub fn layer_for(&self, limit: Option<u64>) -> Option<u8> {
-        let rates = self.rates.get();
-        let known = || rates.iter().enumerate().filter(|(_, rate)| rate.rate > 0);
-        let fits = known().filter(|(_, rate)| limit.is_none_or(|limit| rate.rate <= limit));
-        let best =
-            fits.max_by_key(|(_, rate)| rate.rate).or_else(|| known().min_by_key(|(_, rate)| rate.rate));
-        best.map(|(layer, _)| layer as u8)
-    }
-
-    /// Whether a viewer's wish for a keyframe should reach the publisher: not more often than once a second.
-    pub fn admits_key_request(&self, now: Instant) -> bool {
-        let admits = self.key_requested.get().is_none_or(|last| now - last >= KEY_REQUEST_MIN);
-        if admits {
-            self.key_requested.set(Some(now));
-        }
-        admits
-    }
-
-    fn count(&self, layer: u8, bytes: usize, at: Timestamp) {
-        let mut rates = self.rates.get();
-        let Some(rate) = rates.get_mut(usize::from(layer)) else { return };
-        let since = *rate.since.get_or_insert(at);
-        let elapsed = (at - since).micros();
-        if elapsed >= RATE_WINDOW {
-            rate.rate = (rate.bytes as i64 * 8_000_000 / elapsed) as u64;
-            (rate.since, rate.bytes) = (Some(at), 0);
-        }
-        rate.bytes += bytes as u64;
-        self.rates.set(rates);
+    /// What is known of the picture tracks, given to `look`.
+    pub fn layers<R>(&self, look: impl FnOnce(&mut Layers) -> R) -> R {
+        look(&mut self.layers.borrow_mut())
     }
 }
 
@@ -205,6 +162,19 @@ struct Lane {
     index: u64,
     /// The latest presentation time so far.
     shown: Option<Timestamp>,
+    /// The log knows that pictures are left out that others refer to.
+    told: bool,
+}
+
+/// Whether other pictures may refer to this one: H.264 `nal_ref_idc` (§7.4.1), H.265 sub-layer reference types (table 7-1).
+fn is_referenced(codec: Codec, payload: &[u8]) -> bool {
+    nal::units(payload, 4).any(|unit| match codec {
+        Codec::H264 => {
+            matches!(h264::unit_type(unit), 1..=5) && unit.first().is_some_and(|head| head & 0x60 != 0)
+        }
+        Codec::H265 => h265::unit_type(unit) < 16 && h265::unit_type(unit) % 2 == 1,
+        _ => false,
+    })
 }
 
 impl RtpMux {
@@ -215,7 +185,13 @@ impl RtpMux {
 
     fn lane(&mut self, track: TrackId) -> &mut Lane {
         let at = self.tracks.iter().position(|lane| lane.track == track).unwrap_or_else(|| {
-            self.tracks.push(Lane { track, packetizer: Packetizer::default(), index: 0, shown: None });
+            self.tracks.push(Lane {
+                track,
+                packetizer: Packetizer::default(),
+                index: 0,
+                shown: None,
+                told: false,
+            });
             self.tracks.len() - 1
         });
         &mut self.tracks[at]
@@ -249,13 +225,22 @@ impl Mux for RtpMux {
         let lane = self.lane(track.id);
         if frame.is_video() && !options.keeps_bframes && lane.shown.is_some_and(|shown| pts < shown) {
             // Of the pictures that come out of order browsers can show none: their decoder takes the reordering for a failure
-            // and asks for a keyframe, for ever (seen in Chromium: one picture a second). Mostly nobody refers to one that is left out
-            // (`nal_ref_idc` 0), or only others that are left out too; where a P-picture does, the decoder conceals it.
+            // and asks for a keyframe, for ever (seen in Chromium: one picture a second). So those go too that others refer to. With
+            // x264 these others are B-frames, which go as well, unless `b-pyramid` is `normal` *and* P-frames have a choice of
+            // references (presets `faster` and slower): then what stays lacks something, and is smeared until the next keyframe
+            // (`docs/performance.md` has the figures). To leave that out as well would leave two pictures of a group.
+            if !lane.told && is_referenced(track.codec, &frame.payload) {
+                lane.told = true;
+                tracing::info!(
+                    codec = %track.codec,
+                    "B-frames that others refer to are left out for WebRTC viewers; if P-frames do, pictures are smeared: see webrtc.bframes"
+                );
+            }
             return;
         }
         lane.shown = Some(lane.shown.map_or(pts, |shown| shown.max(pts)));
         let is_key = frame.is_video() && frame.kind == FrameKind::Key;
-        let before = out.len();
+        let (before, first) = (out.len(), lane.index);
         // Sound of G.711 may be longer than a packet; each byte is a sample.
         let pieces = match track.codec {
             Codec::PcmA | Codec::PcmU => options.payload_max,
@@ -267,13 +252,19 @@ impl Mux for RtpMux {
             let Some(mut writer) = UnitWriter::new(track.id, track.codec, is_key, ticks, index, out) else {
                 return;
             };
-            packetizer.write(track, Picture { is_key, payload }, options.payload_max, &mut writer);
+            packetizer.write(
+                track,
+                Picture { is_key, in_order: !options.keeps_bframes, payload },
+                options.payload_max,
+                &mut writer,
+            );
             writer.finish();
         }
         let shared = &self.shared;
         shared.newest.set(shared.newest.get().max(pts));
         if frame.is_video() {
-            shared.count(track.id.index, out.len() - before, frame.dts);
+            let key = is_key.then_some(first);
+            shared.layers(|layers| layers.count(track.id.index, out.len() - before, frame.dts, key));
         }
     }
 

@@ -23,6 +23,10 @@ pub struct ViewerStats {
     pub resent: u64,
     /// Keyframes that it asked for.
     pub key_requests: u64,
+    /// Times it was tried whether its way carries a richer layer, and bytes that this took.
+    pub probes: u64,
+    /// See `probes`.
+    pub probed: u64,
     /// Times its pictures were stopped until a keyframe, for its way was too narrow.
     pub mutes: u64,
     /// Datagrams that the system refused to send.
@@ -153,7 +157,11 @@ impl State {
                         count += 1;
                     }
                 }
-                Packet::Pli { media } | Packet::Fir { media, .. } => wishes.key |= clock_of(media).is_some(),
+                Packet::Pli { media } | Packet::Fir { media, .. } if clock_of(media).is_some() => {
+                    self.stats.key_requests += 1;
+                    self.key_wanted = true;
+                }
+                Packet::Pli { .. } | Packet::Fir { .. } => {}
                 Packet::Remb { bitrate } => self.estimate.on_remb(bitrate),
                 Packet::Twcc(feedback) => self.estimate.on_feedback(&feedback, now),
                 Packet::Bye(_) => wishes.leaves = true,

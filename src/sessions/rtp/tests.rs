@@ -154,7 +154,7 @@ impl House {
         };
         let now = Instant::now();
         let stream = Stream::new("live/cam".parse().unwrap(), options, now);
-        let party = Party { id: Arc::from("p"), protocol: "test", peer: way().to };
+        let party = Party { id: Arc::from("p"), protocol: "test", peer: way().to, tc_url: Arc::from("") };
         let publisher = stream.publish(party).unwrap();
         publisher.expect(Some(true), Some(true)).unwrap();
         let config = h264::build_config(
@@ -254,6 +254,11 @@ impl Player {
         write(&mut packet);
         assert!(self.sealer.borrow_mut().seal_rtcp(&mut packet));
         self.viewer.on_rtcp(&mut packet, Instant::now()).expect("authentic")
+    }
+
+    /// What came of pictures, which stays there.
+    fn pictures_kept(&self) -> Vec<Got> {
+        self.far.got.borrow().iter().filter(|got| got.ssrc == VIDEO).cloned().collect()
     }
 
     fn pictures(&self) -> Vec<Got> {
@@ -434,14 +439,17 @@ fn one_whose_way_is_too_narrow_sees_keyframes_and_hears_all() {
     assert!(pictures.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "a skip is no loss");
 }
 
+/// Who gets a layer that fits, and how it changes from one to the other: stories of [`super::judge`].
+mod layers;
+
 #[test]
 fn wishes_for_keyframes_reach_the_publisher_once_a_second() {
     let house = House::av();
     let (one, other) = (house.join(), house.join());
     house.picture(0, true, 100);
-    assert!(one.say(|out| rtcp::pli(1, VIDEO, out)).key);
-    assert!(!other.say(|out| rtcp::fir(1, VIDEO, 1, out)).key, "it is on its way");
-    assert!(!one.say(|out| rtcp::pli(1, 99, out)).key, "no such source");
+    assert_eq!(one.say(|out| rtcp::pli(1, VIDEO, out)).key, Some(TrackId::VIDEO));
+    assert_eq!(other.say(|out| rtcp::fir(1, VIDEO, 1, out)).key, None, "it is on its way");
+    assert_eq!(one.say(|out| rtcp::pli(1, 99, out)).key, None, "no such source");
     assert_eq!(one.viewer.stats().key_requests, 1);
     assert!(one.say(|out| rtcp::bye(&[1], out)).leaves);
     let mut forged =
@@ -527,27 +535,4 @@ fn long_sound_without_frames_is_cut_with_its_time() {
         [(800, flag::FIRST, 800), (1_600, flag::FIRST, 800), (2_400, flag::FIRST, 400)],
         "a byte is a sample of 8,000 a second"
     );
-}
-
-#[test]
-fn a_layer_that_fits_is_chosen() {
-    let shared = Shared::new(MuxOptions::default());
-    let mut mux = RtpMux::new(Rc::clone(&shared));
-    let mut out = BytesMut::new();
-    assert_eq!(shared.layer_for(None), None);
-    for n in 0..60 {
-        for (layer, bytes) in [(0, 10_000), (1, 2_000)] {
-            let id = TrackId::new(TrackKind::Video, layer);
-            let track = Track { id, codec: Codec::Vp8, config: Bytes::new(), shape: Shape::Unknown };
-            let dts = Timestamp::from_millis(n * 40);
-            let payload = Bytes::from(vec![0; bytes]);
-            let frame =
-                Frame { track: id, dts, composition: Timestamp::ZERO, kind: FrameKind::Inter, payload };
-            mux.frame(&track, &frame, &mut out);
-        }
-    }
-    assert!((1_900_000..2_300_000).contains(&shared.rate(0)), "{}", shared.rate(0));
-    assert_eq!(shared.layer_for(None), Some(0));
-    assert_eq!(shared.layer_for(Some(1_000_000)), Some(1));
-    assert_eq!(shared.layer_for(Some(1_000)), Some(1), "the leanest there is");
 }

@@ -1,8 +1,8 @@
 //! One viewer of the RTP rendition: a sink that heads, seals and sends what the stream's batches hold.
 //!
 //! All packets of one call are written into one buffer of the shard and leave in trains (UDP GSO). Nothing is allocated for a
-//! packet, and nothing is kept: what a viewer missed is looked up in the stream's history. A viewer whose way is too narrow gets no
-//! pictures until a keyframe that it can afford; one who joins is let catch up ([`flow`](super::flow)).
+//! packet, and nothing is kept: what a viewer missed is looked up in the stream's history (`repeat`). What it gets of the stream at all
+//! is decided in `judge`.
 //!
 //! Invariant: a number is given to one packet only, whatever becomes of it; a packet that did not leave is taken back together with
 //! its number. Sizes are bytes.
@@ -17,15 +17,17 @@ use std::{
 };
 
 use shards::{
-    media::{Timestamp, TrackId, TrackKind},
+    media::{TrackId, TrackKind},
     stream::Sink,
 };
 
 use super::{
-    flow::{CatchUp, Flow, Segment, Segments},
+    flow::{CatchUp, Flow, Segments},
+    judge::Verdict,
     keys::Keys,
     line::{Head, Line, LineOptions},
     mux::Shared,
+    repeat::{Probe, RESEND_BURST},
     reports::{Reports, ViewerStats},
     scratch::{SCRATCH, Scratch},
     unit::{Unit, flag},
@@ -34,7 +36,6 @@ use crate::{
     net::trains::{Train, Way},
     protocols::rtp::{
         estimate::Estimate,
-        rtx,
         srtp::{KeyError, Opener, Sealer},
     },
 };
@@ -43,13 +44,6 @@ use crate::{
 const BUFFER_MAX: usize = 256 * 1024;
 /// How long a full socket is left alone.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
-/// What a viewer with a limit may have ahead of it, in parts of a second.
-const BURST_PART: i64 = 2;
-/// Retransmissions of one viewer: bytes at once, and bits a second where the stream's own rate is not known.
-const RESEND_BURST: i64 = 64 * 1024;
-const RESEND_RATE_MIN: u64 = 1_000_000;
-/// Packets that may be asked for again are at most so far behind.
-const MISSED_MAX: u16 = 4_096;
 
 /// Where a viewer's datagrams go: a UDP socket, mostly.
 pub trait Wire {
@@ -63,8 +57,8 @@ pub trait Wire {
 /// What a viewer wants of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// A keyframe.
-    pub key: bool,
+    /// A keyframe of this track.
+    pub key: Option<TrackId>,
     /// It says that it leaves.
     pub leaves: bool,
 }
@@ -84,19 +78,19 @@ pub struct Terms<'a> {
 pub(super) struct Progress {
     pub(super) video: Flow,
     pub(super) audio: Flow,
-    catch_up: CatchUp,
+    pub(super) catch_up: CatchUp,
     /// The next transport-wide number.
-    transport: u16,
+    pub(super) transport: u16,
     /// What may be sent before pictures are stopped.
-    budget: i64,
+    pub(super) budget: i64,
     pub(super) bytes: u64,
 }
 
 /// See the module.
 pub struct Viewer {
-    wire: Rc<dyn Wire>,
-    shared: Rc<Shared>,
-    way: Cell<Option<Way>>,
+    pub(super) wire: Rc<dyn Wire>,
+    pub(super) shared: Rc<Shared>,
+    pub(super) way: Cell<Option<Way>>,
     state: RefCell<State>,
     /// Until when it takes nothing.
     waits: Cell<Option<Instant>>,
@@ -110,24 +104,22 @@ pub(super) struct State {
     pub(super) sealer: Sealer,
     pub(super) opener: Opener,
     pub(super) progress: Progress,
-    segments: [Segments; 2],
+    pub(super) segments: [Segments; 2],
     /// The next numbers of retransmissions: of pictures, of sound.
-    repeats: [u64; 2],
+    pub(super) repeats: [u64; 2],
     pub(super) estimate: Estimate,
-    refilled: Instant,
-    resend_budget: i64,
-    resend_refilled: Instant,
-    target: Option<u8>,
+    pub(super) refilled: Instant,
+    pub(super) resend_budget: i64,
+    pub(super) resend_refilled: Instant,
+    /// The layer that it should get.
+    pub(super) target: Option<u8>,
+    /// The best layer that there is for it fits its way.
+    pub(super) fits: bool,
+    /// It cannot well go on without a keyframe.
+    pub(super) key_wanted: bool,
+    pub(super) probe: Option<Probe>,
     pub(super) reports: Reports,
     pub(super) stats: ViewerStats,
-}
-
-/// What becomes of a unit.
-enum Verdict {
-    Skip,
-    Send,
-    /// Not before then.
-    Wait(Instant),
 }
 
 impl Viewer {
@@ -171,6 +163,9 @@ impl Viewer {
             resend_budget: RESEND_BURST,
             resend_refilled: now,
             target: None,
+            fits: true,
+            key_wanted: false,
+            probe: None,
             reports: Reports::new(terms.name, now),
             stats: ViewerStats::default(),
         };
@@ -196,18 +191,33 @@ impl Viewer {
 
     /// When to call [`on_time`](Self::on_time), and to poll the subscriber, at the latest.
     pub fn deadline(&self) -> Instant {
-        let report = self.state.borrow().reports.due();
-        self.waits.get().map_or(report, |waits| waits.min(report))
+        let state = self.state.borrow();
+        let report = state.reports.due();
+        let probe = state.probe.map_or(report, |probe| probe.next.min(report));
+        self.waits.get().map_or(probe, |waits| waits.min(probe))
     }
 
-    /// Time passed: reports that are due leave.
-    pub fn on_time(&self, now: Instant) {
+    /// Time passed: reports and probes that are due leave. The track of which it needs a keyframe.
+    pub fn on_time(&self, now: Instant) -> Option<TrackId> {
         let state = &mut *self.state.borrow_mut();
         state.estimate.on_total(state.progress.bytes, now);
-        state.target = self.shared.layer_for(state.estimate.limit());
+        state.choose_layer(&self.shared, now);
+        self.probe(state, now);
         if now >= state.reports.due() {
             self.report(state, now);
         }
+        self.key_wish(state, now)
+    }
+
+    /// Whether [`on_time`](Self::on_time) has a keyframe to ask for.
+    pub fn is_waiting_for_key(&self) -> bool {
+        self.state.borrow().key_wanted
+    }
+
+    /// What it waits for, if the publisher should hear of that now.
+    fn key_wish(&self, state: &mut State, now: Instant) -> Option<TrackId> {
+        let layer = state.take_key_wish()?;
+        self.shared.layers(|layers| layers.admits_key_request(layer, now)).then(|| State::track_of(layer))
     }
 
     /// A control packet came, still sealed; opened in place. What it asks of the stream; `None` when it is not the viewer's.
@@ -216,9 +226,11 @@ impl Viewer {
         let mut missed = [(0, 0); 256];
         let (mut wishes, count) = state.hear(packet, &mut missed, now)?;
         self.resend(state, missed.get(..count).unwrap_or_default(), now);
-        if wishes.key {
-            state.stats.key_requests += 1;
-            wishes.key = self.shared.admits_key_request(now);
+        let was_probing = state.probe.is_some();
+        state.choose_layer(&self.shared, now);
+        wishes.key = self.key_wish(state, now);
+        if state.probe.is_some() && !was_probing {
+            (self.on_wait)();
         }
         Some(wishes)
     }
@@ -261,26 +273,6 @@ impl Viewer {
             // A report that finds no room is made up for by the next.
             let _ = self.wire.send(&way, &packet, &[train]);
         }
-    }
-
-    /// Sends packets again: each is a source and a number.
-    fn resend(&self, state: &mut State, missed: &[(u32, u16)], now: Instant) {
-        let Some(way) = self.way.get() else { return };
-        let elapsed = now.saturating_duration_since(state.resend_refilled).as_micros() as i64;
-        let rate = self.shared.rate(state.progress.video.layer).max(RESEND_RATE_MIN);
-        state.resend_refilled = now;
-        state.resend_budget = (state.resend_budget + elapsed * rate as i64 / 8_000_000).min(RESEND_BURST);
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
-            for (ssrc, sequence) in missed {
-                state.stats.missed += 1;
-                if state.resend_budget > 0 {
-                    state.repeat(*ssrc, *sequence, &self.shared, scratch, now);
-                }
-            }
-            // What finds no room will be asked for once more.
-            let _ = self.wire.send(&way, &scratch.buffer, &scratch.trains);
-        });
     }
 
     /// Sends what the scratch holds: `Ok` when all left, else how much of what was offered had been consumed by then.
@@ -359,6 +351,8 @@ impl Sink for Viewer {
         if first && state.progress.bytes > 0 {
             // Sound and pictures are to be aligned from the start.
             self.report(state, now);
+        }
+        if first || state.key_wanted {
             (self.on_wait)();
         }
         match outcome {
@@ -386,104 +380,11 @@ impl Sink for Viewer {
 
 impl State {
     /// Where a track's segments lie.
-    const fn place(kind: TrackKind) -> usize {
+    pub(super) const fn place(kind: TrackKind) -> usize {
         match kind {
             TrackKind::Video => 0,
             _ => 1,
         }
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.refilled).as_micros().min(1_000_000) as i64;
-        self.refilled = now;
-        if let Some(limit) = self.estimate.limit() {
-            let bytes = limit as i64 / 8;
-            self.progress.budget =
-                (self.progress.budget + elapsed * bytes / 1_000_000).min(bytes / BURST_PART);
-        }
-    }
-
-    fn judge(&mut self, unit: &Unit<'_>, shared: &Shared, now: Instant) -> Verdict {
-        match unit.track.kind {
-            TrackKind::Video => self.judge_picture(unit, shared, now),
-            _ => self.judge_sound(unit, shared, now),
-        }
-    }
-
-    fn judge_sound(&mut self, unit: &Unit<'_>, shared: &Shared, now: Instant) -> Verdict {
-        let Some(clock) = self.audio.as_ref().filter(|line| line.codec == unit.codec).map(|line| line.clock)
-        else {
-            return Verdict::Skip;
-        };
-        let at = Timestamp::from_ticks(unit.ticks, clock);
-        // Of several sounds in one coding the first that came.
-        if self.progress.audio.segments > 0 && unit.track.index != self.progress.audio.layer {
-            return Verdict::Skip;
-        }
-        if self.video.is_none() && self.progress.audio.expected != Some(unit.index) {
-            // Sound alone starts with what is newest: there is no keyframe to start from.
-            let from = shared.newest().max(at) - Timestamp::from_millis(60);
-            self.progress.catch_up = CatchUp::new(from, from, now);
-        }
-        if at < self.progress.catch_up.edge {
-            return Verdict::Skip;
-        }
-        if self.progress.audio.expected != Some(unit.index) {
-            self.progress.audio.layer = unit.track.index;
-            self.begin_segment(unit, i64::MIN);
-        }
-        Verdict::Send
-    }
-
-    fn judge_picture(&mut self, unit: &Unit<'_>, shared: &Shared, now: Instant) -> Verdict {
-        let Some(line) = self.video.as_ref().filter(|line| line.codec == unit.codec) else {
-            return Verdict::Skip;
-        };
-        let at = Timestamp::from_ticks(unit.ticks, line.clock);
-        let clock = line.clock;
-        let limited = self.estimate.limit().is_some();
-        let flow = &mut self.progress.video;
-        let is_wanted = unit.opens() && self.target == Some(unit.track.index);
-        if unit.track.index != flow.layer {
-            if !is_wanted || (limited && self.progress.budget < 0) {
-                return Verdict::Skip;
-            }
-            flow.expected = None;
-        }
-        if flow.muted {
-            if !unit.opens() || (limited && self.progress.budget < 0) {
-                return Verdict::Skip;
-            }
-            flow.muted = false;
-            flow.expected = None;
-        } else if limited && self.progress.budget < 0 && unit.begins_frame() && !unit.opens() {
-            flow.muted = true;
-            self.stats.mutes += 1;
-            return Verdict::Skip;
-        }
-        if flow.expected != Some(unit.index) {
-            if !unit.begins_frame() {
-                return Verdict::Skip;
-            }
-            flow.layer = unit.track.index;
-            self.progress.catch_up = CatchUp::new(at, shared.newest(), now);
-            self.begin_segment(unit, self.progress.catch_up.edge.to_ticks(clock));
-        } else if unit.begins_frame()
-            && let Some(due) = self.progress.catch_up.due(at).filter(|due| *due > now)
-        {
-            return Verdict::Wait(due);
-        }
-        Verdict::Send
-    }
-
-    fn begin_segment(&mut self, unit: &Unit<'_>, edge: i64) {
-        let flow = match unit.track.kind {
-            TrackKind::Video => &mut self.progress.video,
-            _ => &mut self.progress.audio,
-        };
-        let segment = Segment { sequence: flow.sequence, index: unit.index, layer: unit.track.index, edge };
-        self.segments[Self::place(unit.track.kind)].put(flow.segments, segment);
-        flow.segments += 1;
     }
 
     /// Appends one packet to the scratch. `consumed` is what had been consumed before it.
@@ -501,7 +402,8 @@ impl State {
         if begins {
             scratch.marks.push((self.progress, consumed));
         }
-        let timestamp = line.origin.wrapping_add(segment.shown(unit.ticks) as u32);
+        let shown = segment.shown(unit.ticks);
+        let timestamp = line.origin.wrapping_add(shown as u32);
         let at = scratch.buffer.len();
         head.template.write(
             unit.flags & flag::LAST != 0,
@@ -526,62 +428,14 @@ impl State {
         flow.expected = Some(unit.index + 1);
         flow.packets += 1;
         flow.bytes += unit.payload.len() as u64;
+        flow.shown = flow.shown.max(Some(shown));
         self.progress.bytes += len as u64;
         self.progress.budget -= len as i64;
-    }
-
-    /// Appends a packet that was sent before under `sequence`.
-    fn repeat(&mut self, ssrc: u32, sequence: u16, shared: &Shared, scratch: &mut Scratch, now: Instant) {
-        let of = |line: &Option<Line>| line.as_ref().is_some_and(|line| line.ssrc == ssrc);
-        let (line, flow, kind) = match (of(&self.video), of(&self.audio)) {
-            (true, _) => (self.video.as_ref(), self.progress.video, TrackKind::Video),
-            (_, true) => (self.audio.as_ref(), self.progress.audio, TrackKind::Audio),
-            _ => return,
-        };
-        let Some(line) = line else { return };
-        let behind = (flow.sequence as u16).wrapping_sub(sequence);
-        if behind == 0 || behind > MISSED_MAX {
-            return;
-        }
-        let place = Self::place(kind);
-        let Some(full) = flow.sequence.checked_sub(u64::from(behind)) else { return };
-        let Some(segment) = self.segments[place].of(flow.segments, full) else { return };
-        let index = segment.index + (full - segment.sequence);
-        let (sealer, progress, estimate, repeats) =
-            (&self.sealer, &mut self.progress, &mut self.estimate, &mut self.repeats[place]);
-        let written = shared.missed(TrackId::new(kind, segment.layer), index, |unit| {
-            let timestamp = line.origin.wrapping_add(segment.shown(unit.ticks) as u32);
-            let marker = unit.flags & flag::LAST != 0;
-            let plain = if unit.opens() { &line.opening } else { &line.plain };
-            let (head, ssrc, number_of, prefix) = match &line.rtx {
-                Some((head, ssrc)) => (head, *ssrc, *repeats, &rtx::prefix(sequence)[..]),
-                None => (plain, line.ssrc, full, &[][..]),
-            };
-            if line.rtx.is_none() && plain.transport_at.is_some() {
-                // With another transport-wide number it would be another packet under the same key and number.
-                return None;
-            }
-            let len = head.template.len() + prefix.len() + unit.payload.len() + sealer.profile().tag_len();
-            let begins = scratch.begins_train(len);
-            let at = scratch.buffer.len();
-            head.template.write(marker, number_of as u16, timestamp, &mut scratch.buffer);
-            number(&mut scratch.buffer, at, head, &mut progress.transport, estimate, len, now);
-            scratch.buffer.extend_from_slice(prefix);
-            scratch.buffer.extend_from_slice(unit.payload);
-            let sealed = sealer.seal(&mut scratch.buffer, at, head.template.len(), ssrc, number_of);
-            sealed.then(|| scratch.join(len, begins)).map(|()| len)
-        });
-        if let Some(len) = written.flatten() {
-            *repeats += u64::from(line.rtx.is_some());
-            self.stats.resent += 1;
-            self.progress.bytes += len as u64;
-            self.resend_budget -= len as i64;
-        }
     }
 }
 
 /// Writes the transport-wide number of the packet that begins at `at`, if it has one.
-fn number(
+pub(super) fn number(
     buffer: &mut [u8],
     at: usize,
     head: &Head,

@@ -196,8 +196,8 @@ impl Viewer {
         packet.copy_from_slice(datagram);
         let Some(wishes) = viewer.on_rtcp(packet, now) else { return false };
         viewer.set_way(way(route));
-        if wishes.key {
-            self.stream.request_key();
+        if let Some(track) = wishes.key {
+            self.stream.request_key_of(track);
         }
         true
     }
@@ -212,9 +212,11 @@ impl Viewer {
     /// Time passes: reports that are due leave, and what waited for its time.
     pub fn on_time(&mut self, now: Instant) {
         if let Some((viewer, _)) = &self.flowing
-            && now >= viewer.deadline()
+            && (now >= viewer.deadline() || viewer.is_waiting_for_key())
         {
-            viewer.on_time(now);
+            if let Some(track) = viewer.on_time(now) {
+                self.stream.request_key_of(track);
+            }
             let _ = self.leave();
         }
     }

@@ -8,12 +8,13 @@
 //! single-track players get, and at a keyframe another may take that place.
 
 use std::{
-    task::{Context, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use shards::{
-    media::{Frame, FrameKind, Shape, Timestamp, TrackId, TrackKind},
+    media::{Codec, Frame, FrameKind, Shape, Timestamp, TrackId, TrackKind},
     stream::{Evicted, Publisher},
 };
 use str0m::{
@@ -25,6 +26,7 @@ use super::{
     clock::Clocks,
     frames::{Adapter, sprop_parameter_sets},
     negotiate::{codec_of, kind_of},
+    parts::{Part, Parts},
 };
 use crate::protocols::whip::{Chosen, Offer};
 
@@ -45,6 +47,8 @@ struct Line {
     main: u8,
     is_main: bool,
     adapter: Adapter,
+    /// Where frames come in parts.
+    parts: Option<Parts>,
     clock: usize,
     last: Option<Timestamp>,
     heard: Option<Instant>,
@@ -115,6 +119,7 @@ impl Ingest {
                     main,
                     is_main: !is_layer,
                     adapter: Adapter::new(codec, chosen.codec.channels, &sets),
+                    parts: (codec == Codec::H265).then(Parts::default),
                     clock: clocks.add(chosen.codec.clock),
                     last: None,
                     heard: None,
@@ -135,7 +140,7 @@ impl Ingest {
         (self.frames, self.lost, self.unusable)
     }
 
-    /// One frame.
+    /// One frame, or a part of one.
     ///
     /// # Errors
     /// When another publisher took over.
@@ -143,16 +148,43 @@ impl Ingest {
         let is_from = |line: &Line| line.mid == data.mid && (line.rid.is_none() || line.rid == data.rid);
         let Some(at) = self.lines.iter().position(is_from) else { return Ok(()) };
         let Some(line) = self.lines.get_mut(at) else { return Ok(()) };
+        let (ticks, arrived, contiguous) = (data.time.numer(), data.network_time, data.contiguous);
+        let Some(parts) = &mut line.parts else {
+            return self.frame(at, ticks, arrived, contiguous, data.data);
+        };
+        let whole = parts.take(Part { ticks, arrived, contiguous, data: data.data.to_vec() });
+        if parts.take_torn() {
+            line.waits_for_key = true;
+            line.key_wanted = true;
+        }
+        match whole {
+            Some(Part { ticks, arrived, contiguous, data }) => {
+                self.frame(at, ticks, arrived, contiguous, data.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A frame of the line at `at`.
+    fn frame(
+        &mut self,
+        at: usize,
+        ticks: u64,
+        heard: Instant,
+        contiguous: bool,
+        data: Arc<[u8]>,
+    ) -> Result<(), Evicted> {
+        let Some(line) = self.lines.get_mut(at) else { return Ok(()) };
         let is_video = line.kind == TrackKind::Video;
-        if !data.contiguous && line.last.is_some() {
+        if !contiguous && line.last.is_some() {
             self.lost += 1;
             line.waits_for_key |= is_video;
         }
-        line.heard = Some(data.network_time);
-        let arrived = data.network_time.saturating_duration_since(self.start).as_micros();
+        line.heard = Some(heard);
+        let arrived = heard.saturating_duration_since(self.start).as_micros();
         let arrived = Timestamp::from_micros(i64::try_from(arrived).unwrap_or(i64::MAX / 4));
-        let shown = self.clocks.place(line.clock, data.time.numer(), arrived);
-        let Some(adapted) = line.adapter.frame(data.data) else {
+        let shown = self.clocks.place(line.clock, ticks, arrived);
+        let Some(adapted) = line.adapter.frame(data) else {
             self.unusable += 1;
             line.key_wanted |= is_video && line.waits_for_key;
             return Ok(());
@@ -173,7 +205,7 @@ impl Ingest {
         let dts = line.last.map_or(shown, |last| if shown > last { shown } else { last + step });
         line.last = Some(dts);
         if adapted.kind == FrameKind::Key {
-            self.choose_main(at, data.network_time);
+            self.choose_main(at, heard);
         }
         let Some(line) = self.lines.get_mut(at) else { return Ok(()) };
         let id = line.id();
@@ -256,9 +288,9 @@ impl Ingest {
     pub fn hear_wishes(&mut self, waker: &Waker) -> bool {
         let mut cx = Context::from_waker(waker);
         let mut heard = false;
-        while self.publisher.poll_key_request(&mut cx).is_ready() {
+        while let Poll::Ready(track) = self.publisher.poll_key_request(&mut cx) {
             heard = true;
-            self.pictures().filter(|line| line.is_main).for_each(|line| line.key_wanted = true);
+            self.pictures().filter(|line| line.id() == track).for_each(|line| line.key_wanted = true);
         }
         heard
     }

@@ -14,6 +14,7 @@ mod ingest;
 mod kick;
 mod machine;
 mod negotiate;
+mod parts;
 mod session;
 mod signal;
 mod stray;

@@ -432,7 +432,7 @@ impl Session {
             Role::Play(viewer) => {
                 let stats = viewer.stats();
                 tracing::info!(conn = %self.conn(), stream = %self.key, seconds, packets = stats.packets, bytes = stats.bytes,
-                    missed = stats.missed, resent = stats.resent, mutes = stats.mutes, "stopped playing: {why}");
+                    missed = stats.missed, resent = stats.resent, mutes = stats.mutes, probes = stats.probes, probed = stats.probed, "stopped playing: {why}");
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 
 use shards::{
     media::{Codec, TrackId},
-    stream::{Party, PublishError, Stream},
+    stream::{PublishError, Stream},
 };
 use str0m::{IceCreds, net::Protocol};
 
@@ -90,7 +90,9 @@ impl Refused {
             Self::Taken(_) | Self::Evicted | Self::Name(_) => Status::CONFLICT,
             Self::Denied(Denied::Unauthorized(_)) => Status::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden(_)) => Status::FORBIDDEN,
-            Self::Full(_) | Self::TooMany(_) | Self::Off => Status::UNAVAILABLE,
+            Self::Denied(Denied::Unavailable(_)) | Self::Full(_) | Self::TooMany(_) | Self::Off => {
+                Status::UNAVAILABLE
+            }
             Self::NoSession => Status::NOT_FOUND,
             Self::NoIfMatch => Status::PRECONDITION_REQUIRED,
             Self::IfMatch => Status::PRECONDITION_FAILED,
@@ -206,7 +208,7 @@ impl WebRtc {
         if self.sessions() >= self.options.sessions_max {
             return Err(Refused::TooMany(self.options.sessions_max));
         }
-        let ticket = context.admission.admit(peer.ip())?;
+        let ticket = context.admission.admit(ip)?;
         let stream = context.shard.obtain(&call.key);
         let order = self.order(call, &stream);
         let chosen = choose(&offer, side, &order)?;
@@ -237,11 +239,14 @@ impl WebRtc {
         let mut rtc = machine(&self.options.certificate, &offer, &chosen, &locals, &creds);
         let answer = accept(&mut rtc, &offer.distil(side, &chosen, None)).map_err(Refused::Answer)?;
         let answer = offer.complete(&answer, &chosen);
-        let party = Party { id: std::sync::Arc::from(id.to_string()), protocol: side.protocol(), peer };
+        // Of SRS's JSON the parameters are those of the address in it.
+        let said = Said { param: call.query.clone(), ..said };
+        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
+        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let terms = Terms { offer, chosen };
         let role = match side {
             Side::Publish => {
-                let publisher = stream.publish(party)?;
+                let publisher = stream.publish(card.party())?;
                 let ingest =
                     Ingest::new(publisher, &terms.offer, &terms.chosen).map_err(|_| Refused::Evicted)?;
                 Role::Publish(Box::new(ingest))
@@ -260,11 +265,7 @@ impl WebRtc {
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
         entry.allow_until(grant.until);
-        // Of SRS's JSON the parameters are those of the address in it.
-        let said = Said { param: call.query.clone(), ..said };
-        let kind = if side == Side::Publish { Kind::WhipPublish } else { Kind::WhepPlay };
         let tally = Rc::<Tally>::default();
-        let card = Card::new(id, peer, ip, kind, &call.key, said);
         let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));

@@ -6,6 +6,23 @@ use serde_json::{Value, json};
 
 use super::{http, ports::Ports, tools::Tool, until};
 
+/// What a page is looked at with.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// CSS pixels.
+    pub width: u32,
+    pub height: u32,
+    /// Whether it is a thing held in a hand.
+    pub mobile: bool,
+    /// Whether the system's colours are dark.
+    pub dark: bool,
+}
+
+/// A phone of the common size.
+pub const PHONE: View = View { width: 390, height: 844, mobile: true, dark: false };
+/// A laptop.
+pub const DESKTOP: View = View { width: 1440, height: 900, mobile: false, dark: false };
+
 /// A browser with one page.
 pub struct Browser {
     _driver: Tool,
@@ -73,10 +90,45 @@ impl Browser {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// What the page wrote to its console.
+    /// Looks at the page in another size or other colours.
+    pub fn look(&self, view: View) {
+        let View { width, height, mobile, dark } = view;
+        let size = json!({"width": width, "height": height, "mobile": mobile, "deviceScaleFactor": if mobile { 2 } else { 1 }});
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    fn devtools(&self, command: &str, params: Value) -> Value {
+        self.post("goog/cdp/execute", &json!({"cmd": command, "params": params}))
+    }
+
+    /// The whole page as a PNG, what is below the window's edge included.
+    pub fn screenshot(&self) -> Vec<u8> {
+        let answer = self.devtools("Page.captureScreenshot", json!({"captureBeyondViewport": true}));
+        base64(answer["data"].as_str().unwrap_or_else(|| panic!("no picture: {answer}")))
+    }
+
+    /// What the page wrote to its console since it was asked last.
     pub fn console(&self) -> String {
         self.post("se/log", &json!({"type": "browser"})).to_string()
     }
+}
+
+/// Base64 (RFC 4648 §4) as browsers write it.
+fn base64(text: &str) -> Vec<u8> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let sixes = text.bytes().filter_map(|byte| LETTERS.iter().position(|letter| *letter == byte));
+    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(text.len() / 4 * 3), 0_usize, 0);
+    for six in sixes {
+        (held, bits) = ((held << 6 | six) & 0xfff, bits + 6);
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits & 0xff) as u8);
+        }
+    }
+    bytes
 }
 
 impl Drop for Browser {

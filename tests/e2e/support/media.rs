@@ -26,6 +26,8 @@ pub enum Media {
     Hevc,
     /// The same film with HEVC as codec id 12.
     HevcId12,
+    /// HEVC without B-frames, alone: as WebRTC's encoders make it.
+    HevcPlain,
     /// AV1 by FourCC, and AAC.
     Av1,
     /// VP9 by FourCC, and AAC.
@@ -46,6 +48,7 @@ impl Media {
             Self::Aac => (None, Some("mp4a")),
             Self::H264Mp3 => (Some("avc1"), Some(".mp3")),
             Self::Hevc | Self::HevcId12 => (Some("hvc1"), Some("mp4a")),
+            Self::HevcPlain => (Some("hvc1"), None),
             Self::Av1 => (Some("av01"), Some("mp4a")),
             Self::Vp9 => (Some("vp09"), Some("mp4a")),
         }
@@ -53,7 +56,7 @@ impl Media {
 
     /// Whether only a client of Enhanced RTMP can read it.
     pub fn enhanced(self) -> bool {
-        matches!(self, Self::Hevc | Self::HevcId12 | Self::Av1 | Self::Vp9)
+        matches!(self, Self::Hevc | Self::HevcId12 | Self::HevcPlain | Self::Av1 | Self::Vp9)
     }
 
     fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Media {
             Self::Aac => "aac",
             Self::H264Mp3 => "h264-mp3",
             Self::Hevc | Self::HevcId12 => "hevc-aac",
+            Self::HevcPlain => "hevc-plain",
             Self::Av1 => "av1-aac",
             Self::Vp9 => "vp9-aac",
             Self::H264AacSmall => "h264-aac-small",
@@ -81,6 +85,10 @@ impl Media {
             Self::Hevc | Self::HevcId12 => format!(
                 "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=2:keyint=25:min-keyint=25:\
                  scenecut=0:pools=none -b:v 300k -pix_fmt yuv420p {aac}"
+            ),
+            Self::HevcPlain => String::from(
+                "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0:open-gop=0:keyint=25:min-keyint=25:\
+                 scenecut=0:pools=none -b:v 300k -pix_fmt yuv420p -an",
             ),
             Self::Av1 => {
                 format!("-c:v libaom-av1 -cpu-used 8 -usage realtime -b:v 300k -g 25 -pix_fmt yuv420p {aac}")

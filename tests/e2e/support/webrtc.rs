@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use loadtest::{
     media::{Programme, synthetic::Shape},
-    rtc::{Client, Codecs, client::Options},
+    rtc::{Client, Codecs, Content, client::Options},
 };
+use str0m::format::Codec;
 
 use super::{relay::Relay, tools::Tool};
 
@@ -22,7 +23,7 @@ pub fn programme() -> Programme {
 
 fn options(server: SocketAddr, what: &str, key: &str) -> Options {
     let address = format!("http://{server}/{what}/{key}").parse().expect("an address");
-    Options { address, codecs: Codecs::COMMON, token: None, local: None, via: None, programme: None }
+    Options { address, codecs: Codecs::COMMON, token: None, local: None, via: None, content: None }
 }
 
 /// Publishes a programme by WHIP.
@@ -35,7 +36,23 @@ pub fn publish(server: SocketAddr, key: &str, programme: Programme) -> Client {
 
 /// [`publish`], or the server's words.
 pub fn try_publish(server: SocketAddr, key: &str, programme: Programme) -> Result<Client, String> {
-    Client::start(Options { programme: Some(programme), ..options(server, "whip", key) })
+    try_publish_content(server, key, Content::Programme(programme))
+}
+
+/// [`try_publish`] of anything.
+pub fn try_publish_content(server: SocketAddr, key: &str, content: Content) -> Result<Client, String> {
+    let codecs = content.codecs();
+    Client::start(Options { codecs, content: Some(content), ..options(server, "whip", key) })
+}
+
+/// Plays pictures of these codecs by WHEP, without sound.
+///
+/// # Panics
+/// When the server does not let it.
+pub fn play_codecs(server: SocketAddr, key: &str, pictures: &'static [Codec]) -> Client {
+    let codecs = Codecs { pictures, sound: false, layers: Vec::new() };
+    Client::start(Options { codecs, ..options(server, "whep", key) })
+        .unwrap_or_else(|error| panic!("playing {key}: {error}"))
 }
 
 /// Plays by WHEP.
@@ -52,7 +69,8 @@ pub fn play(server: SocketAddr, key: &str) -> Client {
 /// When the server does not let it.
 pub fn behind(relay: &Relay, server: SocketAddr, key: &str, programme: Option<Programme>) -> Client {
     let what = if programme.is_some() { "whip" } else { "whep" };
-    let options = Options { via: Some(relay.address()), programme, ..options(server, what, key) };
+    let content = programme.map(Content::Programme);
+    let options = Options { via: Some(relay.address()), content, ..options(server, what, key) };
     Client::start(options).unwrap_or_else(|error| panic!("{what} of {key} behind a relay: {error}"))
 }
 

@@ -106,7 +106,7 @@ impl Inner {
                 self.open_group(at);
             }
             Step::Frame(frame) => {
-                self.frames += 1;
+                self.frames[frame.track.kind as usize] += 1;
                 self.bytes_in += frame.payload.len() as u64;
                 let fits = self.cache(&frame);
                 self.pass(&frame);

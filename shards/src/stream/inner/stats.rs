@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{super::reader::Reader, Inner};
 use crate::{
-    media::Timestamp,
+    media::{Timestamp, TrackKind},
     stream::{DerivedStats, Party, RenditionKind, Repairs, Scene, derive::Derived},
 };
 
@@ -63,6 +63,10 @@ pub struct StreamStats {
     pub derived: Vec<DerivedStats>,
     /// Frames received from all its publishers.
     pub frames: u64,
+    /// Those of them that are pictures.
+    pub video_frames: u64,
+    /// Those that are sound.
+    pub audio_frames: u64,
     /// Payload bytes received from all its publishers.
     pub bytes_in: u64,
     /// Payload bits a second from its publisher, over the last whole second or so.
@@ -123,7 +127,9 @@ impl Inner {
                 .map_or(Duration::ZERO, |seat| now.saturating_duration_since(seat.since)),
             scene: self.scene.clone(),
             derived: self.derived.iter().map(Derived::stats).collect(),
-            frames: self.frames,
+            frames: self.frames.iter().sum(),
+            video_frames: self.frames[TrackKind::Video as usize],
+            audio_frames: self.frames[TrackKind::Audio as usize],
             bytes_in: self.bytes_in,
             bitrate: self.rate.bits_per_second,
             totals: self.totals(),

@@ -370,7 +370,7 @@ impl House {
 }
 
 pub fn party(id: &str) -> Party {
-    Party { id: id.into(), protocol: "story", peer: ([127, 0, 0, 1], 1).into() }
+    Party { id: id.into(), protocol: "story", peer: ([127, 0, 0, 1], 1).into(), tc_url: "".into() }
 }
 
 pub fn video_track(config: &str) -> Track {

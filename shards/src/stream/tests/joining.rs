@@ -194,10 +194,21 @@ fn a_joiner_who_must_wait_for_a_keyframe_makes_the_publisher_hear_of_it() {
     let mut cx = Context::from_waker(Waker::noop());
     assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending);
     let waits = house.join();
-    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(()));
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(TrackId::VIDEO));
     assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending, "once");
     publisher.key(0);
     let starts = house.join();
     assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending, "there is a group to start with");
+    let layer = TrackId::new(TrackKind::Video, 2);
+    house.stream.request_key_of(layer);
+    house.stream.request_key();
+    house.stream.request_key_of(layer);
+    assert_eq!(
+        publisher.poll_key_request(&mut cx),
+        Poll::Ready(TrackId::VIDEO),
+        "each track's wish by itself"
+    );
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Ready(layer));
+    assert_eq!(publisher.poll_key_request(&mut cx), Poll::Pending);
     drop((waits, starts));
 }

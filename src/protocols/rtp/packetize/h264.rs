@@ -1,5 +1,7 @@
 //! H.264 payloads (RFC 6184, packetization mode 1): single NAL units, STAP-A, FU-A.
 
+use std::borrow::Cow;
+
 use super::{Gathered, Payloads, Picture, one};
 use crate::codecs::{h264, nal};
 
@@ -12,18 +14,29 @@ const FILLER: u8 = 12;
 
 /// Writes an access unit. A keyframe that does not bring its parameter sets gets those of `config` first.
 pub fn write(config: &[u8], picture: Picture<'_>, max: usize, out: &mut impl Payloads) {
-    let mut gathered = Gathered::<16>::new(1);
     let own_sets =
         || nal::units(picture.payload, LENGTH_SIZE).any(|unit| h264::unit_type(unit) == h264::unit_type::SPS);
     let parsed = (picture.is_key && !own_sets()).then(|| h264::parse_config(config)).flatten();
-    if let Some(config) = &parsed {
-        let sets = config.sps.iter().chain(&config.pps);
-        sets.for_each(|set| unit(set, max, &mut gathered, out));
+    let sets = parsed.iter().flat_map(|config| config.sps.iter().chain(&config.pps)).copied();
+    let parts = sets.chain(nal::units(picture.payload, LENGTH_SIZE));
+    if picture.is_key && picture.in_order {
+        let parts: Vec<Cow<'_, [u8]>> = parts.map(in_order).collect();
+        let mut gathered = Gathered::<16>::new(1);
+        parts.iter().for_each(|part| unit(part, max, &mut gathered, out));
+        flush(&mut gathered, out);
+    } else {
+        let mut gathered = Gathered::<16>::new(1);
+        parts.for_each(|part| unit(part, max, &mut gathered, out));
+        flush(&mut gathered, out);
     }
-    for part in nal::units(picture.payload, LENGTH_SIZE) {
-        unit(part, max, &mut gathered, out);
+}
+
+/// The unit itself, or a parameter set that says that nothing is reordered any more.
+fn in_order(unit: &[u8]) -> Cow<'_, [u8]> {
+    match h264::unit_type(unit) {
+        h264::unit_type::SPS => h264::in_order(unit).map_or(Cow::Borrowed(unit), Cow::Owned),
+        _ => Cow::Borrowed(unit),
     }
-    flush(&mut gathered, out);
 }
 
 fn unit<'a, const N: usize>(

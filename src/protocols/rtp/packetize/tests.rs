@@ -28,7 +28,7 @@ fn packets(codec: Codec, config: &[u8], is_key: bool, payload: &[u8], max: usize
     let config = Bytes::copy_from_slice(config);
     let track = Track { id: TrackId::VIDEO, codec, config, shape: Shape::Unknown };
     let mut kept = Kept::default();
-    Packetizer::default().write(&track, Picture { is_key, payload }, max, &mut kept);
+    Packetizer::default().write(&track, Picture { is_key, in_order: false, payload }, max, &mut kept);
     assert!(kept.0.iter().all(|packet| packet.len() <= max), "a packet is too large");
     kept.0
 }
@@ -152,7 +152,7 @@ fn vp8_and_vp9_number_their_pictures() {
     let mut packetizer = Packetizer { picture: 0x7fff };
     let mut kept = Kept::default();
     for _ in 0..2 {
-        packetizer.write(&track, Picture { is_key: false, payload: &[1] }, 100, &mut kept);
+        packetizer.write(&track, Picture { is_key: false, in_order: false, payload: &[1] }, 100, &mut kept);
     }
     assert_eq!(kept.0, [[0x90, 0x80, 0xff, 0xff, 1], [0x90, 0x80, 0x80, 0, 1]]);
 }
