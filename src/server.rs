@@ -1,6 +1,7 @@
 //! Builds what each shard serves: options cut from the configuration, listeners, sessions and pages.
 
 mod backend;
+mod datagrams;
 mod keyring;
 mod live;
 mod node;
@@ -10,7 +11,7 @@ mod takeover;
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -20,6 +21,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use config::{Bframes, Coalesce, Config, Loaded, Shards, Takeover, TranscodeAudio};
+use datagrams::Datagrams;
 use live::{Door, Entrance, Live, bind_error};
 use node::Node;
 pub use reload::ReloadError;
@@ -49,7 +51,7 @@ use crate::{
     sessions::{
         Service, SessionOptions,
         rtmp::reader_options,
-        webrtc::{Published, WebRtcOptions},
+        webrtc::{Directory, Published, WebRtcOptions},
     },
     settings::{self, Setting},
     transcode,
@@ -66,6 +68,7 @@ const NEWS: Duration = Duration::from_secs(1);
 /// What every shard gets a copy of.
 #[derive(Clone)]
 struct Plan {
+    datagrams: Arc<Datagrams>,
     live: Arc<ArcSwap<Live>>,
     admission: Arc<Admission>,
     board: Arc<Board>,
@@ -151,15 +154,16 @@ pub fn start(loaded: Loaded, take_over: Option<u32>, host: Host) -> io::Result<S
     let cpus = cpus(&config.shards);
     let shards = cpus.len();
     let doors = doors(config);
+    let datagrams = Arc::new(Datagrams::new(&config.webrtc, shards));
     let mut takeover = take_over.map(TakeOver::from).transpose()?;
     if takeover.is_none() {
         for door in &doors {
             // The shards' sockets share a port, so a second server would not notice the first.
             listener::probe(door.address).map_err(|error| bind_error(*door, &error))?;
         }
-        check_webrtc_ports(config, shards)?;
+        datagrams.bind()?;
     }
-    let (tls, webrtc) = (tls_of(config)?, webrtc_of(config, shards)?);
+    let (tls, webrtc) = (tls_of(config)?, webrtc_of(config)?);
     let identity = Identity::new("");
     let (hooks, keeper) = hooks::start(identity.clone(), backend::options(&config.hooks))?;
     let fetcher = hooks.clone();
@@ -208,6 +212,7 @@ pub fn start(loaded: Loaded, take_over: Option<u32>, host: Host) -> io::Result<S
     let shared = Arc::new(shared);
     let plan = Plan {
         live: Arc::new(ArcSwap::from_pointee(live)),
+        datagrams,
         hooks: hooks.clone(),
         permission: permission.clone(),
         admission: Admission::new(admission_options(config)),
@@ -256,8 +261,8 @@ fn tls_of(config: &Config) -> io::Result<Option<Arc<rustls::ServerConfig>>> {
     }
 }
 
-fn webrtc_of(config: &Config, shards: usize) -> io::Result<Option<WebRtcOptions>> {
-    config.webrtc.enable.then(|| webrtc_options(config, shards)).transpose()
+fn webrtc_of(config: &Config) -> io::Result<Option<WebRtcOptions>> {
+    config.webrtc.enable.then(|| webrtc_options(config)).transpose()
 }
 
 fn socket_options(config: &Config) -> SocketOptions {
@@ -351,14 +356,8 @@ fn session_options(config: &Config) -> SessionOptions {
     }
 }
 
-fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
+fn webrtc_options(config: &Config) -> io::Result<WebRtcOptions> {
     let webrtc = &config.webrtc;
-    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, format!("webrtc: {why}"));
-    let last = usize::from(webrtc.port) + shards - 1;
-    if last > usize::from(u16::MAX) {
-        let why = format!("{shards} shards need the ports {} to {last}, and there is no {last}", webrtc.port);
-        return Err(invalid(why));
-    }
     let environment = std::env::var("CANDIDATE").unwrap_or_default();
     let told = webrtc.candidates.iter().chain(environment.split([',', ' ']));
     let mut published = Published::of(told.filter(|text| !text.trim().is_empty()));
@@ -368,8 +367,7 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
     let http = [&config.httpflv, &config.api, &config.ws_stream].into_iter().find(|listen| listen.enable);
     let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
     Ok(WebRtcOptions {
-        address: (webrtc.listen_ip, webrtc.port).into(),
-        socket_buffer: webrtc.socket_buffer.bytes(),
+        directory: Arc::new(Directory::new(webrtc.single_port)),
         published,
         tcp_port: http.filter(|_| webrtc.tcp).map(|listen| listen.port),
         ice_servers: webrtc.ice_servers.iter().map(str::to_owned).collect(),
@@ -379,23 +377,9 @@ fn webrtc_options(config: &Config, shards: usize) -> io::Result<WebRtcOptions> {
         keeps_bframes: webrtc.bframes == Bframes::Keep,
         makes_opus: config.transcode.audio != TranscodeAudio::Off,
         sessions_max: webrtc.sessions_max as usize,
-        certificate: certificate.ok_or_else(|| invalid("no certificate for DTLS can be made".to_owned()))?,
+        certificate: certificate
+            .ok_or_else(|| io::Error::other("webrtc: no certificate for DTLS can be made"))?,
     })
-}
-
-/// Whether the ports of all shards are free.
-fn check_webrtc_ports(config: &Config, shards: usize) -> io::Result<()> {
-    let webrtc = &config.webrtc;
-    if !webrtc.enable {
-        return Ok(());
-    }
-    for port in (0..shards).filter_map(|shard| u16::try_from(usize::from(webrtc.port) + shard).ok()) {
-        std::net::UdpSocket::bind((webrtc.listen_ip, port)).map_err(|error| {
-            let address = SocketAddr::from((webrtc.listen_ip, port));
-            io::Error::new(error.kind(), format!("webrtc: cannot listen at {address}: {error}"))
-        })?;
-    }
-    Ok(())
 }
 
 /// The addresses of this machine that a socket at `listen_ip` can be reached at.

@@ -14,6 +14,7 @@ const FIXED: &[&str] = &[
     "webrtc.enable",
     "webrtc.listen_ip",
     "webrtc.port",
+    "webrtc.single_port",
     "webrtc.bframes",
     "webrtc.socket_buffer",
     // What has been fixed once the kernel never measures again.

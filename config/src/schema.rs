@@ -136,6 +136,8 @@ section! {
         pub listen_ip: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         /// The UDP port of the first shard; each further shard has the next one.
         pub port: u16 = 8000, 1..=u16::MAX;
+        /// Whether all shards receive at one port.
+        pub single_port: bool = false;
         /// Whether peers whose network blocks UDP may come over TCP, through the HTTP port.
         pub tcp: bool = true;
         /// Addresses at which peers reach this machine; empty: those of its interfaces.

@@ -9,6 +9,7 @@ pub mod listener;
 pub mod seldom;
 pub mod socket;
 pub mod steer;
+pub mod takeover;
 pub mod tls;
 pub mod traffic;
 pub mod trains;

@@ -1,144 +1,231 @@
-//! Handing a port over: connections that come go to the sockets of the process that takes it over, while the process that had it
-//! still accepts what it has been given.
+//! Several sockets at one UDP port, one of each shard, and a program in the kernel that chooses among them.
 //!
-//! Sockets that share a port by `SO_REUSEPORT` are a group, numbered in the order in which they began to listen. A program of one
-//! instruction tells the kernel which of them gets a new connection. When one closes, the last takes its number; a number that
-//! is no more means that the kernel chooses by itself. Invariant: from [`Steering::begin`] on no socket that listened before
-//! gets a new connection, for as long as no fewer sockets took over than there were.
+//! The sockets are a group (`SO_REUSEPORT`), and the program (classic BPF, which needs no privilege) is run for each datagram
+//! with the payload in front of it. It reads a STUN binding request as far as USERNAME (RFC 8489 §5 and §14): our names
+//! begin with the number of the owner's shard in two hexadecimal digits. For all else it gives a number that no socket has, and
+//! the kernel falls back on its own hash of both addresses: those datagrams come to any of the sockets, and whoever gets one hands it on.
+//!
+//! Invariant: socket `n` is the one of shard `n`; the group's order is that of binding.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd};
+use std::{
+    io, mem,
+    net::{SocketAddr, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
+};
 
-/// A port that is being taken over. Dropped, it leaves the choice to the kernel again.
-#[derive(Debug)]
-pub struct Steering {
-    socket: socket2::Socket,
+use libc::{sock_filter, sock_fprog};
+
+use super::udp;
+
+/// Attributes that may stand before USERNAME: clients put two or three there at most.
+const ATTRIBUTES_MAX: usize = 8;
+/// The bytes of a STUN message before its attributes.
+const HEAD: u32 = 20;
+/// The attribute USERNAME.
+const USERNAME: u32 = 0x0006;
+/// What stands in every STUN message.
+const COOKIE: u32 = 0x2112_a442;
+/// A number that no socket has.
+const NOBODY: u32 = 0xffff;
+
+/// Binds `count` sockets at `address`, of which one is for each shard, in their order. Whether datagrams will be steered is told
+/// besides: where the system refuses the program, they come to any of the sockets.
+///
+/// # Errors
+/// What the system says, `AddrInUse` above all.
+pub fn bind(
+    address: SocketAddr,
+    count: usize,
+    buffer: usize,
+) -> io::Result<(Vec<UdpSocket>, io::Result<()>)> {
+    // Alone first: a group would take no notice of another server at the same port.
+    let mut address = address;
+    address.set_port(udp::bind(address, buffer, false)?.local_addr()?.port());
+    let sockets: io::Result<Vec<UdpSocket>> = (0..count).map(|_| udp::bind(address, buffer, true)).collect();
+    let sockets = sockets?;
+    let steered = sockets.first().map_or(Ok(()), attach);
+    Ok((sockets, steered))
 }
 
-impl Steering {
-    /// From now on new connections to the group of `socket` go to its socket number `index`.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn begin(socket: &socket2::Socket, index: u32) -> io::Result<Self> {
-        let socket = socket.try_clone()?;
-        // BPF_RET | BPF_K: the number.
-        let mut code = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: index }];
-        let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
-        set(&socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)?;
-        Ok(Self { socket })
-    }
-}
-
-impl Drop for Steering {
-    fn drop(&mut self) {
-        // Fails only where there is no program any more.
-        let _ = set(&self.socket, libc::SO_DETACH_REUSEPORT_BPF, &0_i32);
-    }
-}
-
-fn set<T>(socket: &socket2::Socket, option: i32, value: &T) -> io::Result<()> {
-    let len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    let value = std::ptr::from_ref(value).cast();
-    // SAFETY: `value` points to `len` bytes that live until the call returns, of the type that the option asks for; a program's
-    // instructions live as long, and the kernel copies them.
+/// Gives the program to the group that `socket` is in.
+fn attach(socket: &UdpSocket) -> io::Result<()> {
+    let mut program = program();
+    let program =
+        sock_fprog { len: u16::try_from(program.len()).unwrap_or(u16::MAX), filter: program.as_mut_ptr() };
+    // SAFETY: the option takes one `sock_fprog`, whose filter points to `len` instructions; the kernel copies both.
     #[allow(unsafe_code)]
-    let outcome = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, len) };
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            mem::size_of::<sock_fprog>() as libc::socklen_t,
+        )
+    };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How many sockets listen at `address` on this machine, of whichever process.
-///
-/// # Errors
-/// When `/proc/net` cannot be read.
-pub fn listeners_at(address: SocketAddr) -> io::Result<u32> {
-    let table = if address.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    Ok(count(&std::fs::read_to_string(table)?, address))
+/// An instruction that does not jump.
+const fn op(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }
 
-/// Lines of the kernel's table that are listeners at `address`: the address in hexadecimal, each group of four bytes in the
-/// machine's order, and state 10.
-fn count(table: &str, address: SocketAddr) -> u32 {
-    let octets = match address.ip() {
-        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
-        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+/// Goes `yes` or `no` instructions further, as A equals `k` or not.
+const fn if_equal(k: u32, yes: u8, no: u8) -> sock_filter {
+    sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt: yes, jf: no, k }
+}
+
+/// The program: A is the accumulator, X the index register.
+fn program() -> Vec<sock_filter> {
+    use libc::{
+        BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JGE, BPF_JMP, BPF_K,
+        BPF_LD, BPF_LDX, BPF_LEN, BPF_LSH, BPF_MEM, BPF_MISC, BPF_RET, BPF_ST, BPF_SUB, BPF_TAX, BPF_W,
+        BPF_X,
     };
-    let mut wanted = String::new();
-    for group in octets.chunks_exact(4) {
-        let group: [u8; 4] = group.try_into().unwrap_or_default();
-        wanted.push_str(&format!("{:08X}", u32::from_ne_bytes(group)));
+    let nobody = op(BPF_RET | BPF_K, NOBODY);
+    let mut program = vec![
+        // Shorter than the head: none of STUN. (A load beyond the end would give the datagram to the first socket.)
+        op(BPF_LD | BPF_W | BPF_LEN, 0),
+        sock_filter { code: (BPF_JMP | BPF_JGE | BPF_K) as u16, jt: 1, jf: 0, k: HEAD + 8 },
+        nobody,
+        op(BPF_LD | BPF_H | BPF_ABS, 0),
+        if_equal(1, 1, 0),
+        nobody,
+        op(BPF_LD | BPF_W | BPF_ABS, 4),
+        if_equal(COOKIE, 1, 0),
+        nobody,
+        op(BPF_LDX | BPF_W | BPF_IMM, HEAD),
+    ];
+    // X: where an attribute begins. Each look is as long as the next, so that jumps to the end can be counted.
+    const LOOK: usize = 7;
+    for n in 0..ATTRIBUTES_MAX {
+        let behind = (ATTRIBUTES_MAX - 1 - n) * LOOK + (LOOK - 2) + 1;
+        program.extend([
+            op(BPF_LD | BPF_H | BPF_IND, 0),
+            if_equal(USERNAME, behind as u8, 0),
+            // The next: its length, padded to words, and its own head.
+            op(BPF_LD | BPF_H | BPF_IND, 2),
+            op(BPF_ALU | BPF_ADD | BPF_K, 3 + 4),
+            op(BPF_ALU | BPF_AND | BPF_K, !3),
+            op(BPF_ALU | BPF_ADD | BPF_X, 0),
+            op(BPF_MISC | BPF_TAX, 0),
+        ]);
     }
-    wanted.push_str(&format!(":{:04X}", address.port()));
-    let is_listener = |line: &&str| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        words.next() == Some(wanted.as_str()) && words.nth(1) == Some("0A")
+    program.push(nobody);
+    // USERNAME: two digits, each made a number. 'a' is 39 beyond where it would follow '9'.
+    let digit = |at: u32| {
+        [
+            op(BPF_LD | BPF_B | BPF_IND, 4 + at),
+            op(BPF_ALU | BPF_SUB | BPF_K, u32::from(b'0')),
+            sock_filter { code: (BPF_JMP | BPF_JGE | BPF_K) as u16, jt: 0, jf: 1, k: u32::from(b'a' - b'0') },
+            op(BPF_ALU | BPF_SUB | BPF_K, u32::from(b'a' - b'0' - 10)),
+        ]
     };
-    u32::try_from(table.lines().filter(is_listener).count()).unwrap_or(u32::MAX)
+    program.extend(digit(0));
+    program.extend([op(BPF_ALU | BPF_LSH | BPF_K, 4), op(BPF_ST, 0)]);
+    program.extend(digit(1));
+    program.extend([
+        op(BPF_LDX | BPF_W | BPF_MEM, 0),
+        op(BPF_ALU | BPF_ADD | BPF_X, 0),
+        op(BPF_RET | BPF_A, 0),
+    ]);
+    program
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use socket2::{Domain, Type};
-    use std::net::{TcpListener, TcpStream};
 
-    #[test]
-    fn listeners_are_found_in_the_kernels_table() {
-        let table = "\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
-   1: 0100007F:1F90 0100007F:A1B2 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 20 4 30 10 -1
-   2: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0
-   3: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4 1 0 100 0 0 10 0
-nonsense
-";
-        assert_eq!(count(table, ([127, 0, 0, 1], 8080).into()), 2);
-        assert_eq!(count(table, ([0, 0, 0, 0], 8080).into()), 1);
-        assert_eq!(count(table, ([127, 0, 0, 1], 8081).into()), 0);
-        let table = "0: 00000000000000000000000001000000:0050 0:0 0A 0:0";
-        assert_eq!(count(table, "[::1]:80".parse().unwrap()), 1);
+    /// A binding request with a name, behind as many other attributes.
+    fn request(before: usize, name: &str) -> Vec<u8> {
+        let mut attributes = Vec::new();
+        for n in 0..before {
+            // Of every length modulo four.
+            let len = n % 5;
+            attributes.extend([0x80, 0x22, 0, len as u8]);
+            attributes.resize(attributes.len() + len.next_multiple_of(4), b'x');
+        }
+        attributes.extend([0, 6, 0, name.len() as u8]);
+        attributes.extend(name.as_bytes());
+        attributes.resize(attributes.len().next_multiple_of(4), 0);
+        let mut datagram = vec![0, 1, 0, attributes.len() as u8];
+        datagram.extend(COOKIE.to_be_bytes());
+        datagram.extend([7; 12]);
+        datagram.extend(attributes);
+        datagram
     }
 
-    fn listen(address: SocketAddr) -> socket2::Socket {
-        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_port(true).unwrap();
-        socket.bind(&address.into()).unwrap();
-        socket.listen(64).unwrap();
-        socket
-    }
-
-    /// Two sockets are there, two more take over: not one connection of many comes to the old ones any more, while they close
-    /// and when they are gone; and none is refused.
-    #[test]
-    fn the_new_sockets_get_everything_from_the_moment_they_take_over() {
-        let old_first = listen(([127, 0, 0, 1], 0).into());
-        let address = old_first.local_addr().unwrap().as_socket().unwrap();
-        let old = [old_first, listen(address)];
-        let before = listeners_at(address).unwrap();
-        assert_eq!(before, 2);
-        let new: Vec<TcpListener> = (0..2).map(|_| listen(address).into()).collect();
-        let steering =
-            Steering::begin(&socket2::SockRef::from(&new[0]).try_clone().unwrap(), before).unwrap();
-        let connect =
-            || (0..30).map(|_| TcpStream::connect(address).expect("not refused")).collect::<Vec<_>>();
-        let mut accepted = 0;
-        let mut take = || {
-            for listener in &new {
-                listener.set_nonblocking(true).unwrap();
-                while listener.accept().is_ok() {
-                    accepted += 1;
+    /// The socket to which a datagram comes.
+    fn taker(sockets: &[UdpSocket], sender: &UdpSocket, datagram: &[u8]) -> usize {
+        let port = sockets[0].local_addr().unwrap().port();
+        sender.send_to(datagram, ("127.0.0.1", port)).unwrap();
+        let mut room = [0; 2_000];
+        for _ in 0..1_000 {
+            for (n, socket) in sockets.iter().enumerate() {
+                socket.set_nonblocking(true).unwrap();
+                if let Ok(len) = socket.recv(&mut room) {
+                    assert_eq!(&room[..len], datagram);
+                    return n;
                 }
             }
-            accepted
-        };
-        let _clients = connect();
-        assert_eq!(take(), 30);
-        for (closed, socket) in old.into_iter().enumerate() {
-            drop(socket);
-            let _clients = connect();
-            assert_eq!(take(), 60 + 30 * closed);
+            std::thread::sleep(Duration::from_millis(1));
         }
-        drop(steering);
-        let _clients = connect();
-        assert_eq!(take(), 120);
+        panic!("nobody got it");
+    }
+
+    #[test]
+    fn requests_come_to_the_shard_in_their_name_from_wherever_they_are_sent() {
+        for address in ["127.0.0.1:0", "[::]:0"] {
+            let (sockets, steered) = bind(address.parse().unwrap(), 18, 1 << 16).unwrap();
+            steered.expect("this kernel takes the program");
+            let senders: Vec<UdpSocket> = (0..4).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+            for sender in &senders {
+                for (name, owner) in [
+                    ("00abcdefghij:peer", 0),
+                    ("09abcdefghij:peer", 9),
+                    ("0fabcdefghij:peer", 15),
+                    ("11ab:p", 17),
+                ] {
+                    for before in 0..ATTRIBUTES_MAX {
+                        let got = taker(&sockets, sender, &request(before, name));
+                        assert_eq!(got, owner, "{name} behind {before}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_else_comes_to_some_socket_the_same_for_the_same_sender() {
+        let (sockets, steered) = bind("127.0.0.1:0".parse().unwrap(), 4, 1 << 16).unwrap();
+        steered.expect("this kernel takes the program");
+        let mut used = [0; 4];
+        for _ in 0..64 {
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let media = taker(&sockets, &sender, &[0x80; 100]);
+            used[media] += 1;
+            let no_name = &request(0, "00ab:p")[..20];
+            let mut response = request(0, "00ab:p");
+            response[0] = 1;
+            let mut no_stun = request(0, "00ab:p");
+            no_stun[4] = 0;
+            let too_late = request(ATTRIBUTES_MAX, "00ab:p");
+            for other in
+                [&[22, 254, 253][..], &[], no_name, &response, &no_stun, &too_late, &request(0, "zz:p")]
+            {
+                assert_eq!(taker(&sockets, &sender, other), media, "{other:?}");
+            }
+        }
+        assert!(used.iter().all(|used| *used > 0), "{used:?}");
+    }
+
+    #[test]
+    fn another_server_at_the_port_is_noticed() {
+        let (sockets, _) = bind("127.0.0.1:0".parse().unwrap(), 2, 1 << 16).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        assert_eq!(bind(address, 2, 1 << 16).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -46,22 +46,32 @@ pub struct Route {
     pub local: Option<IpAddr>,
 }
 
+/// Binds a socket at `address`, with kernel buffers of up to `buffer` bytes; beside others of this process where `shared`.
+///
+/// # Errors
+/// What the system says, `AddrInUse` above all.
+pub fn bind(address: SocketAddr, buffer: usize, shared: bool) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // `::` serves IPv4 as well.
+        socket.set_only_v6(false)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    // The kernel may give less; that is no reason not to start.
+    let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(buffer);
+    socket.bind(&address.into())?;
+    Ok(UdpSocket::from(socket))
+}
+
 impl Udp {
-    /// Listens at `address`, with kernel buffers of up to `buffer` bytes.
+    /// Serves a bound socket on this executor.
     ///
     /// # Errors
-    /// What the system says, `AddrInUse` above all.
-    pub fn bind(address: SocketAddr, buffer: usize) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            // `::` serves IPv4 as well.
-            socket.set_only_v6(false)?;
-        }
-        // The kernel may give less; that is no reason not to start.
-        let _ = socket.set_recv_buffer_size(buffer);
-        let _ = socket.set_send_buffer_size(buffer);
-        socket.bind(&address.into())?;
-        let socket = UdpSocket::from(socket);
+    /// What the system says.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let local = socket.local_addr()?;
         let watch = OwnedFd::from(socket.try_clone()?);
@@ -175,8 +185,8 @@ mod tests {
         for (here, there) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:0", "[::]:0")] {
             let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
             let story = executor.spawn(move || async move {
-                let near = Udp::bind(here.parse().unwrap(), 1 << 20).unwrap();
-                let far = Udp::bind(there.parse().unwrap(), 1 << 20).unwrap();
+                let near = Udp::new(bind(here.parse().unwrap(), 1 << 20, false).unwrap()).unwrap();
+                let far = Udp::new(bind(there.parse().unwrap(), 1 << 20, false).unwrap()).unwrap();
                 let to = SocketAddr::from(([127, 0, 0, 1], far.local_addr().port()));
                 near.send(Route { peer: to, local: None }, &[7; 2_500], Some(1_000)).unwrap();
                 let mut got = Vec::new();

@@ -134,20 +134,20 @@ impl Node {
         let Some(options) = live.webrtc.as_ref().filter(|_| self.context.webrtc.get().is_none()) else {
             return Ok(());
         };
-        let index = self.context.shard.id().index();
-        match WebRtc::start(options.clone(), index) {
-            Ok(webrtc) => {
-                // The first and only time.
-                let _ = self.context.webrtc.set(webrtc);
-                Ok(())
-            }
+        let shard = Rc::clone(&self.context.shard);
+        let socket = match self.plan.datagrams.take(shard.id().index()) {
+            Ok(socket) => socket,
             // The process that is taken over from has it until it ends.
-            Err(error) if self.plan.waits_for_ports && error.kind() == io::ErrorKind::AddrInUse => Ok(()),
-            Err(error) => {
-                let port = usize::from(options.address.port()) + index;
-                Err(format!("webrtc: cannot listen at {} port {port}: {error}", options.address.ip()))
+            Err(error) if self.plan.waits_for_ports && error.kind() == io::ErrorKind::AddrInUse => {
+                return Ok(());
             }
-        }
+            Err(error) => return Err(error.to_string()),
+        };
+        let webrtc = WebRtc::start(options.clone(), shard, socket)
+            .map_err(|error| format!("webrtc: cannot receive: {error}"))?;
+        // The first and only time.
+        let _ = self.context.webrtc.set(webrtc);
+        Ok(())
     }
 
     fn permission(&self) -> board::Permission {

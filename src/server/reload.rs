@@ -47,7 +47,7 @@ impl Server {
         let old = self.live.load_full();
         let shards = old.shards.cpus.len();
         let tls = super::tls_of(config).map_err(|error| problem(&error))?;
-        let webrtc = super::webrtc_of(config, shards).map_err(|error| problem(&error))?;
+        let webrtc = super::webrtc_of(config).map_err(|error| problem(&error))?;
         let permission = permission::prepare(config).map_err(|error| problem(&error))?;
         let hooks = Hooks::prepare(backend::options(&config.hooks)).map_err(|error| problem(&error))?;
         let sockets = super::socket_options(config);

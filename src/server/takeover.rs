@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::live::Entrance;
-use crate::net::steer::{Steering, listeners_at};
+use crate::net::takeover::{Steering, listeners_at};
 
 /// A process whose ports are being taken over, until it is gone.
 pub(super) struct TakeOver {

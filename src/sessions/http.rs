@@ -21,7 +21,7 @@ use crate::{
             CONTINUE, HttpError, Method, PathError, Reply, Request, Response, Status, Version, parse,
             stream_head,
         },
-        whip::Door,
+        whip::{Door, Form},
         ws,
     },
 };
@@ -251,6 +251,10 @@ fn route(context: &Rc<Context>, client: &Client, request: &Request, asker: Asker
     if let Some(door) = Door::at(path).filter(|_| context.has_webrtc) {
         return match request.method {
             Method::Options => Route::Answer(webrtc::options(door, request)),
+            // RFC 9725 §4.1 and WHEP §4.1: endpoints and sessions have nothing to show, and say so by success.
+            Method::Get | Method::Head if door.form == Form::Standard => {
+                Route::Answer(Response::new(Status::NO_CONTENT).cors())
+            }
             _ => Route::Signal(door),
         };
     }

@@ -24,7 +24,7 @@ pub fn inquiries(shard: &Rc<Shard<Parcel>>) -> Rc<Inquiries> {
     let post = move |to, mail| match sender.outbox().send(to, Parcel::Mail(mail)) {
         Ok(()) => Ok(()),
         Err(Parcel::Mail(mail)) => Err(mail),
-        Err(Parcel::Arrival(_)) => unreachable!("what comes back is what was sent"),
+        Err(_) => unreachable!("what comes back is what was sent"),
     };
     Inquiries::new(id, shards, Box::new(post))
 }

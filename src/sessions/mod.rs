@@ -163,6 +163,8 @@ pub enum Parcel {
     Arrival(Arrival),
     /// A question to all shards, or the answer of one.
     Mail(Mail),
+    /// About WebRTC sessions and their datagrams.
+    WebRtc(webrtc::Note),
 }
 
 /// A connection on its way to the shard that owns its stream. Dropped anywhere, it closes.
@@ -225,6 +227,11 @@ impl Context {
         match parcel {
             Parcel::Arrival(arrival) => self.receive(arrival),
             Parcel::Mail(mail) => self.read(mail),
+            Parcel::WebRtc(note) => {
+                if let Some(webrtc) = self.webrtc.get() {
+                    webrtc.heed(&note);
+                }
+            }
         }
     }
 
@@ -282,7 +289,7 @@ impl Context {
             match self.shard.outbox().send(to, Parcel::Arrival(arrival)) {
                 Ok(()) => return None,
                 Err(Parcel::Arrival(back)) => arrival = back,
-                Err(Parcel::Mail(_)) => unreachable!("what comes back is what was sent"),
+                Err(_) => unreachable!("what comes back is what was sent"),
             }
             timer::sleep(INBOX_STEP).await;
         }
@@ -342,7 +349,7 @@ async fn meet(
     match service {
         Service::Rtmp => rtmp::serve(context, client, input, refusal).await,
         _ if input.first() == Some(&webrtc::tcp::FIRST_BYTE) && refusal.is_none() => {
-            webrtc::tcp::serve(client, input).await
+            webrtc::tcp::serve(context, client, input).await
         }
         service => http::serve(context, client, service, input, refusal).await,
     }

@@ -67,21 +67,21 @@ fn an_offer_is_answered_by_201_with_all_that_a_client_needs() {
         assert_eq!(links[0], "<stun:stun.example.net:3478>; rel=\"ice-server\"");
         assert!(links[1].contains("username=\"joe\"; credential=\"secret\""), "{links:?}");
         let sdp = answer.text();
-        assert_eq!(sdp.matches("a=rtcp-mux").count(), 2, "{sdp}");
+        assert_eq!(sdp.matches("a=rtcp-mux\r\n").count(), 2, "{sdp}");
         assert!(sdp.contains("a=group:BUNDLE") && sdp.contains("a=ice-lite"), "{sdp}");
         assert!(sdp.contains(" 127.0.0.1 ") && sdp.contains(" typ host"), "{sdp}");
     }
 }
 
-/// RFC 9725 §4.2: 405 for GET, HEAD and PUT on an endpoint; for GET, HEAD, POST and PUT on a session.
+/// Methods that a resource does not have are 405, and which it has is told. (GET is `webrtc_clauses`' matter.)
 #[test]
-fn methods_that_are_reserved_are_answered_by_405() {
+fn methods_that_a_resource_does_not_have_are_405() {
     let server = Server::start();
     let made = post(server.http(), "/whip/live/cam", &offer(Direction::SendOnly));
     for (target, methods) in [
-        ("/whip/live/cam", &["GET", "PUT"][..]),
-        ("/whep/live/cam", &["GET", "PUT"]),
-        (field(&made, "location"), &["GET", "POST", "PUT"]),
+        ("/whip/live/cam", &["PUT"][..]),
+        ("/whep/live/cam", &["PUT"]),
+        (field(&made, "location"), &["POST", "PUT"]),
         ("/rtc/v1/whip/?app=live&stream=cam", &["GET", "PUT", "PATCH"]),
     ] {
         for method in methods {
@@ -89,8 +89,6 @@ fn methods_that_are_reserved_are_answered_by_405() {
             assert_refused(&answer, 405, "not allowed");
             assert!(!field(&answer, "allow").contains(method), "{method} {target}");
         }
-        let head = http::ask(server.http(), "HEAD", target).expect("answered");
-        assert_eq!(head.head.status, 405);
     }
 }
 
@@ -112,7 +110,7 @@ fn a_page_of_any_origin_may_ask_what_is_allowed() {
             ("Access-Control-Request-Headers", "authorization,content-type,if-match"),
         ];
         let answer = request(server.http(), "OPTIONS", target, &fields, "");
-        assert!(matches!(answer.head.status, 200 | 204), "{target}: {:?}", answer.head);
+        assert_eq!(answer.head.status, 200, "{target}: {:?}", answer.head);
         assert_eq!(field(&answer, "access-control-allow-origin"), "*");
         assert!(field(&answer, "access-control-allow-methods").contains(method), "{target}");
         assert_eq!(field(&answer, "access-control-allow-headers"), "authorization,content-type,if-match");
@@ -206,8 +204,6 @@ fn candidates_may_come_later() {
     );
     assert_refused(&typed, 415, FRAG);
     assert_eq!(field(&typed, "accept-patch"), FRAG);
-    let other = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n";
-    assert_refused(&patch(&[("If-Match", etag)], other), 422, "another ICE session");
     let nobody = location.replace(&location[location.len() - 8..], "00000000");
     let fields = [("Content-Type", FRAG), ("If-Match", etag)];
     assert_refused(&request(server.http(), "PATCH", &nobody, &fields, frag), 404, "no such session");

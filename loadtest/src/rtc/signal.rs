@@ -115,7 +115,7 @@ pub fn detour(sdp: &str, via: SocketAddr) -> String {
 }
 
 /// An answer in which every refused section (port 0) explains its formats, as the offer did: it need not (RFC 3264
-/// section 6), but str0m wants it.
+/// section 6; Shardcast's do), but str0m wants it.
 pub fn explained(answer: &str, offer: &str) -> String {
     let (mut out, mut missing) = (String::with_capacity(answer.len() + 256), Vec::new());
     for line in answer.lines() {

@@ -1,11 +1,16 @@
 //! What a request on a signalling path asks for.
 //!
+//! SRS's `encrypt=false` and `dtls=false` are not heeded: media is encrypted for everybody (RFC 8827 §6.5).
+//!
 //! WHIP and WHEP have the stream in the path, `/whip/app/name`, and the session one level below it,
 //! `/whip/app/name/session-ID`; SRS has both in the query, or the stream in a JSON body. Either way a request says whose
 //! stream it is about, so that it can go to the shard that owns it.
 
+use std::net::IpAddr;
+
 use shards::media::{KeyError, StreamKey};
 
+use super::sdp::is_ice;
 use crate::protocols::http::{Method, PathError, Query, Request};
 
 /// What a session's last level of a path begins with.
@@ -90,6 +95,10 @@ pub struct Call {
     pub candidates: Vec<String>,
     /// The codec that the query asks for.
     pub codec: Option<String>,
+    /// The ICE name and password that this side is to have: `ice-ufrag` and `ice-pwd` of the query, as SRS has them.
+    pub credentials: Option<(String, String)>,
+    /// The client's address as the JSON body tells it: somebody else called for it.
+    pub client_ip: Option<IpAddr>,
     /// The query as it came.
     pub query: String,
 }
@@ -109,6 +118,9 @@ pub enum CallError {
     /// The body is of another type.
     #[error("the body must be {0}")]
     MediaType(&'static str),
+    /// An ICE name or password in the query that is none.
+    #[error("{0}")]
+    Credentials(&'static str),
     /// The body is not what its type says.
     #[error("{0}")]
     Body(&'static str),
@@ -118,9 +130,11 @@ pub enum CallError {
 }
 
 /// The methods of an endpoint, where sessions begin.
-pub const ENDPOINT_METHODS: &str = "POST, OPTIONS";
+pub const ENDPOINT_METHODS: &str = "POST, GET, HEAD, OPTIONS";
 /// The methods of a session.
-pub const SESSION_METHODS: &str = "PATCH, DELETE, OPTIONS";
+pub const SESSION_METHODS: &str = "PATCH, DELETE, GET, HEAD, OPTIONS";
+/// The methods of SRS's endpoint in JSON.
+pub const JSON_METHODS: &str = "POST, OPTIONS";
 /// The methods of SRS's endpoint, which is its sessions' address as well.
 pub const SRS_METHODS: &str = "POST, DELETE, OPTIONS";
 
@@ -145,8 +159,9 @@ impl Door {
     pub fn methods(self, request: &Request) -> &'static str {
         match self.form {
             Form::Standard if session_of(request.target.path()).is_some() => SESSION_METHODS,
+            Form::Standard => ENDPOINT_METHODS,
             Form::Srs => SRS_METHODS,
-            _ => ENDPOINT_METHODS,
+            Form::Json => JSON_METHODS,
         }
     }
 
@@ -169,33 +184,39 @@ impl Door {
                 if request.method != Method::Post {
                     return Err(CallError::Method(self.methods(request)));
                 }
-                let (key, sdp, query) = json(text()?)?;
-                let call = Call::new(self, key, Verb::Offer(sdp), request);
+                let Json { key, sdp, query, client_ip } = json(text()?)?;
+                let call = Call::new(self, key, Verb::Offer(sdp), request)?;
                 // The stream's address is in the body, and so may its token be.
                 let token = Query::parse(&query).get("token").map(str::to_owned);
                 let token = call.token.clone().or(token);
-                return Ok(Call { query, token, ..call });
+                return Ok(Call { query, token, client_ip, ..call });
             }
         };
-        Ok(Call::new(self, key, verb, request))
+        Call::new(self, key, verb, request)
     }
 }
 
 impl Call {
-    fn new(door: Door, key: StreamKey, verb: Verb, request: &Request) -> Self {
+    fn new(door: Door, key: StreamKey, verb: Verb, request: &Request) -> Result<Self, CallError> {
         let named = |names: &[&str]| -> Vec<String> {
             let pairs = request.query.iter().filter(|(name, _)| names.contains(name));
             pairs.map(|(_, value)| value.to_owned()).take(8).collect()
         };
-        Self {
+        let credentials = match (door.form, &verb) {
+            (Form::Srs | Form::Json, Verb::Offer(_)) => credentials(request)?,
+            _ => None,
+        };
+        Ok(Self {
             door,
             key,
             verb,
+            credentials,
+            client_ip: None,
             token: request.token().map(str::to_owned),
             candidates: named(&["eip", "candidate"]),
             codec: request.query.get("codec").map(str::to_ascii_lowercase),
             query: request.target.raw_query().to_owned(),
-        }
+        })
     }
 
     /// The path of a session that this call began.
@@ -283,8 +304,33 @@ fn srs<'t>(
     Ok((key, verb))
 }
 
-/// The stream, the offer and the query of SRS's JSON.
-fn json(text: &str) -> Result<(StreamKey, String, String), CallError> {
+/// The ICE name and password that a query asks for; SRS wants names of 4 to 32 and passwords of 22 to 32 characters, both or
+/// none (RFC 8839 §5.4 has the alphabet).
+fn credentials(request: &Request) -> Result<Option<(String, String)>, CallError> {
+    let named = |name| request.query.get(name).filter(|value| !value.is_empty());
+    let (ufrag, pwd) = match (named("ice-ufrag"), named("ice-pwd")) {
+        (None, None) => return Ok(None),
+        (Some(ufrag), Some(pwd)) => (ufrag, pwd),
+        _ => return Err(CallError::Credentials("ice-ufrag and ice-pwd go together: one of them is missing")),
+    };
+    if !(4..=32).contains(&ufrag.len()) || !is_ice(ufrag) {
+        return Err(CallError::Credentials("ice-ufrag must be 4 to 32 letters, digits, + or /"));
+    }
+    if !(22..=32).contains(&pwd.len()) || !is_ice(pwd) {
+        return Err(CallError::Credentials("ice-pwd must be 22 to 32 letters, digits, + or /"));
+    }
+    Ok(Some((ufrag.to_owned(), pwd.to_owned())))
+}
+
+/// What an SRS client says in JSON.
+struct Json {
+    key: StreamKey,
+    sdp: String,
+    query: String,
+    client_ip: Option<IpAddr>,
+}
+
+fn json(text: &str) -> Result<Json, CallError> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|_| CallError::Body("the body is no JSON"))?;
     let field = |name: &str| value.get(name).and_then(serde_json::Value::as_str);
@@ -294,7 +340,8 @@ fn json(text: &str) -> Result<(StreamKey, String, String), CallError> {
     let place = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (_, path) = place.split_once('/').ok_or(CallError::Body("streamurl names no stream"))?;
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    Ok((path.parse()?, sdp.to_owned(), query.to_owned()))
+    let client_ip = field("clientip").and_then(|ip| ip.trim().parse().ok());
+    Ok(Json { key: path.parse()?, sdp: sdp.to_owned(), query: query.to_owned(), client_ip })
 }
 
 /// Percent-encodes what may not stand in a level of a path or in a value of a query; slashes stay where `slashes`.

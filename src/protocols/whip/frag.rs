@@ -1,6 +1,6 @@
 //! A fragment of a session description (RFC 8840): candidates that come later, or the wish to restart ICE.
 
-use super::sdp;
+use super::sdp::{self, is_ice};
 
 /// The most candidates of one fragment that are looked at.
 const CANDIDATES_MAX: usize = 64;
@@ -15,7 +15,7 @@ pub struct Frag {
 }
 
 impl Frag {
-    /// Reads a fragment. `None`: there is nothing of ICE in it, so it is none.
+    /// Reads a fragment. `None`: there is nothing of ICE in it, or what there is has not the form that RFC 8839 §5.4 gives it.
     pub fn parse(text: &str) -> Option<Self> {
         let (mut ufrag, mut pwd) = (None, None);
         let mut frag = Self::default();
@@ -33,6 +33,12 @@ impl Frag {
                 ("end-of-candidates", _) => ends = true,
                 _ => {}
             }
+        }
+        let fits = |word: &Option<String>, least: usize| {
+            word.as_ref().is_none_or(|word| (least..=256).contains(&word.len()) && is_ice(word))
+        };
+        if ufrag.is_some() != pwd.is_some() || !fits(&ufrag, 4) || !fits(&pwd, 22) {
+            return None;
         }
         frag.credentials = ufrag.zip(pwd);
         (ends || frag.credentials.is_some() || !frag.candidates.is_empty()).then_some(frag)

@@ -29,9 +29,11 @@ pub fn fuzz(data: &[u8]) {
             .iter()
             .map(|media| media.codecs.first().map(|codec| Chosen { codec: codec.clone() }))
             .collect();
-        let clean = offer.distil(&all, None);
-        let again = Offer::parse(&clean);
-        assert!(again.is_ok() || all.iter().all(Option::is_none), "what is distilled can be read");
+        let clean = offer.distil(Side::Publish, &all, None);
+        for clean in [&clean, &offer.distil(Side::Play, &all, None)] {
+            let again = Offer::parse(clean);
+            assert!(again.is_ok() || all.iter().all(Option::is_none), "what is distilled can be read");
+        }
         offer.complete(&clean, &all);
     }
 }

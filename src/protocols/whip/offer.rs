@@ -4,12 +4,14 @@
 //! which every section is bundled and has one codec, and [`Offer::complete`] puts the sections that were left out back into
 //! the answer, refused in the form of RFC 8829 §5.3.1 (port 0).
 
-use super::sdp;
+use super::{Side, sdp};
 
 /// The most sections that are looked at: one for sound and one for pictures is what WHIP asks for.
 const MEDIA_MAX: usize = 32;
 /// The longest name of a section that is kept (str0m's bound).
 const MID_MAX: usize = 16;
+/// The name of the one stream of media that a viewer gets: players keep in time with each other what has the same.
+const STREAM: &str = "shardcast";
 
 /// Which way a section's media goes, as its sender sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,9 +167,10 @@ impl Offer {
             .or_else(|| self.media.iter().find_map(|media| sdp::find(&media.lines, name)))
     }
 
-    /// Writes the offer with what `chosen` says of each section; `None` leaves a section out. `credentials` replace the
-    /// offerer's: an ICE restart.
-    pub fn distil(&self, chosen: &[Option<Chosen>], credentials: Option<(&str, &str)>) -> String {
+    /// Writes the offer of one `side` with what `chosen` says of each section; `None` leaves a section out. `credentials`
+    /// replace the offerer's: an ICE restart. Media goes one way only, so that the answer says so (RFC 9725 §4.2); what viewers
+    /// get is one stream of media, whose name the answer takes from here (WHEP §4.5.2).
+    pub fn distil(&self, side: Side, chosen: &[Option<Chosen>], credentials: Option<(&str, &str)>) -> String {
         let (ufrag, pwd) = credentials.or_else(|| self.credentials()).unwrap_or_default();
         let taken: Vec<_> = self
             .media
@@ -186,7 +189,7 @@ impl Offer {
             put("a=ice-lite");
         }
         for (media, chosen) in taken {
-            media.distil(chosen, &mut put);
+            media.distil(side, chosen, &mut put);
             put(&format!("a=ice-ufrag:{ufrag}"));
             put(&format!("a=ice-pwd:{pwd}"));
             for name in ["fingerprint", "setup"] {
@@ -197,7 +200,8 @@ impl Offer {
         out
     }
 
-    /// Puts the sections that were left out back into an answer, refused.
+    /// Puts the sections that were left out back into an answer, refused; in the others RTCP has no other way than beside its
+    /// media (RFC 9725 §4.4.1).
     pub fn complete(&self, answer: &str, chosen: &[Option<Chosen>]) -> String {
         let mut parts = answer.split("\r\nm=");
         let mut out = parts.next().unwrap_or_default().trim_end().to_owned();
@@ -206,8 +210,13 @@ impl Offer {
             match (chosen, chosen.as_ref().and_then(|_| parts.next())) {
                 (Some(_), Some(part)) => {
                     out.push_str("m=");
-                    out.push_str(part.trim_end());
-                    out.push_str("\r\n");
+                    for line in part.trim_end().lines() {
+                        out.push_str(line);
+                        out.push_str("\r\n");
+                        if line == "a=rtcp-mux" {
+                            out.push_str("a=rtcp-mux-only\r\n");
+                        }
+                    }
                 }
                 _ => media.refuse(&mut out),
             }
@@ -286,7 +295,7 @@ impl Media {
         codecs
     }
 
-    fn distil(&self, chosen: &Chosen, put: &mut impl FnMut(&str)) {
+    fn distil(&self, side: Side, chosen: &Chosen, put: &mut impl FnMut(&str)) {
         let OfferedCodec { pt, rtx, name, clock, channels, format } = &chosen.codec;
         let formats = match rtx {
             Some(rtx) => format!("{pt} {rtx}"),
@@ -295,13 +304,13 @@ impl Media {
         put(&format!("m={} 9 UDP/TLS/RTP/SAVPF {formats}", self.kind));
         put("c=IN IP4 0.0.0.0");
         put(&format!("a=mid:{}", self.mid));
-        let direction = match self.direction {
-            Direction::SendRecv => "sendrecv",
-            Direction::SendOnly => "sendonly",
-            Direction::RecvOnly => "recvonly",
-            Direction::Inactive => "inactive",
-        };
-        put(&format!("a={direction}"));
+        match side {
+            Side::Publish => put("a=sendonly"),
+            Side::Play => {
+                put("a=recvonly");
+                put(&format!("a=msid:{STREAM} {}", self.kind));
+            }
+        }
         put("a=rtcp-mux");
         put("a=rtcp-rsize");
         let channels = if *channels > 1 { format!("/{channels}") } else { String::new() };
@@ -338,6 +347,12 @@ impl Media {
         let format = words.next().unwrap_or("0");
         out.push_str(&format!("m={kind} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n"));
         out.push_str(&format!("a=mid:{}\r\n", self.mid));
+        // It need not be explained (RFC 3264 §6), but some clients mind when it is not.
+        let explained = sdp::all(&self.lines, "rtpmap")
+            .find(|map| map.split_once(' ').is_some_and(|(found, _)| found == format));
+        if let Some(map) = explained {
+            out.push_str(&format!("a=rtpmap:{map}\r\n"));
+        }
     }
 }
 

@@ -27,6 +27,11 @@ pub(super) fn attribute(value: &str) -> (&str, &str) {
     value.split_once(':').map_or((value, ""), |(name, value)| (name.trim(), value.trim()))
 }
 
+/// Whether a text is of the letters that ICE's names and passwords have (RFC 8839 §5.4).
+pub(super) fn is_ice(text: &str) -> bool {
+    text.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/'))
+}
+
 /// The value of the first attribute `name` among `lines`.
 pub(super) fn find<'a>(lines: &'a [(u8, String)], name: &'a str) -> Option<&'a str> {
     all(lines, name).next()

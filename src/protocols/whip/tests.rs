@@ -48,6 +48,40 @@ fn srs_json_names_its_stream_in_the_body() {
 }
 
 #[test]
+fn srs_clients_may_choose_this_sides_credentials_and_tell_their_address() {
+    let open_with = |path: &str, query: &str, body: &str| {
+        open(&format!("POST {path}?app=a&stream=b&{query} HTTP/1.1"), body)
+    };
+    let pwd = "0123456789abcdefghijkl";
+    let json = r#"{"streamurl":"webrtc://h/a/b","clientip":"203.0.113.9","sdp":"v=0"}"#;
+    for (path, body) in [("/rtc/v1/whip/", "v=0"), ("/rtc/v1/whep/", "v=0"), ("/rtc/v1/play/", json)] {
+        let call = open_with(path, &format!("ice-ufrag=ab%2Bd&ice-pwd={pwd}"), body).unwrap();
+        assert_eq!(call.credentials, Some(("ab+d".to_owned(), pwd.to_owned())), "{path}");
+        for wrong in [
+            "ice-ufrag=abcd".to_owned(),
+            format!("ice-pwd={pwd}"),
+            format!("ice-ufrag=abc&ice-pwd={pwd}"),
+            format!("ice-ufrag={}&ice-pwd={pwd}", "x".repeat(33)),
+            format!("ice-ufrag=abcd&ice-pwd={}", &pwd[1..]),
+            format!("ice-ufrag=abcd&ice-pwd={}", "x".repeat(33)),
+            format!("ice-ufrag=ab%0Ad&ice-pwd={pwd}"),
+        ] {
+            let error = open_with(path, &wrong, body).unwrap_err();
+            assert!(matches!(error, CallError::Credentials(_)), "{wrong}: {error}");
+        }
+        assert_eq!(open_with(path, "ice-ufrag=&ice-pwd=", body).unwrap().credentials, None);
+    }
+    let call = open_with("/rtc/v1/publish/", "", json).unwrap();
+    assert_eq!(call.client_ip, Some("203.0.113.9".parse().unwrap()));
+    for none in ["null", "\"\"", "7", "\"somewhere\""] {
+        let call = open_with("/rtc/v1/publish/", "", &json.replace("\"203.0.113.9\"", none)).unwrap();
+        assert_eq!(call.client_ip, None, "{none}");
+    }
+    let head = format!("POST /whip/a/b?ice-ufrag=abcd&ice-pwd={pwd} HTTP/1.1\nContent-Type: application/sdp");
+    assert_eq!(open(&head, "v=0").unwrap().credentials, None, "it is SRS's form that has them");
+}
+
+#[test]
 fn a_session_is_one_level_below_its_endpoint() {
     let id = "0123456789abcdef0123456789abcdef";
     let head = format!("DELETE /whip/live/cam/session-{id} HTTP/1.1");
@@ -75,7 +109,7 @@ fn what_names_no_stream_or_has_another_type_is_told_so() {
         Err(CallError::Path(_))
     ));
     assert!(matches!(open("POST /whip/live/cam HTTP/1.1", "v=0"), Err(CallError::MediaType(_))));
-    assert!(matches!(open("GET /whip/live/cam HTTP/1.1", ""), Err(CallError::Method(ENDPOINT_METHODS))));
+    assert!(matches!(open("PUT /whip/live/cam HTTP/1.1", ""), Err(CallError::Method(ENDPOINT_METHODS))));
 }
 
 const CHROME: &str = include_str!("testdata/chromium-publish.sdp");
@@ -89,12 +123,17 @@ fn a_browsers_offer_is_distilled_and_its_answer_completed() {
     let opus = offer.media()[0].codecs[0].clone();
     assert_eq!((opus.name.as_str(), opus.clock, opus.channels), ("opus", 48_000, 2));
     let chosen = [Some(Chosen { codec: opus }), Some(Chosen { codec: h264 }), None];
-    let clean = offer.distil(&chosen, None);
+    let clean = offer.distil(Side::Publish, &chosen, None);
     assert_eq!(Offer::parse(&clean).unwrap().media().len(), 2);
     assert!(!clean.contains("application"), "{clean}");
     let answer = offer.complete(&clean, &chosen);
     assert_eq!(answer.matches("\r\nm=").count(), 3);
     assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel"), "{answer}");
+    // What is refused says what its format means, as some clients want it.
+    let answer = offer.complete(&clean, &[chosen[0].clone(), None, None]);
+    let refused = answer.split("\r\nm=").find(|section| section.starts_with("video 0 ")).unwrap();
+    let format = refused.lines().next().unwrap().rsplit(' ').next().unwrap();
+    assert!(refused.contains(&format!("a=rtpmap:{format} ")), "{refused}");
 }
 
 #[test]
@@ -119,6 +158,13 @@ fn a_fragment_has_candidates_or_credentials() {
     assert_eq!(frag.credentials.unwrap().0, "EsAw");
     assert_eq!(frag.candidates.len(), 1);
     assert_eq!(Frag::parse("hello"), None);
+    for bad in [
+        "a=ice-ufrag:EsAw",
+        "a=ice-ufrag:EsA\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",
+        "a=ice-ufrag:EsAw\na=ice-pwd:short",
+    ] {
+        assert_eq!(Frag::parse(bad), None, "{bad}");
+    }
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! WebRTC on one shard: a UDP socket of its own, the sessions behind it, and two tasks that serve them.
 //!
 //! Signalling comes over HTTP to the shard that owns the stream, and the answer names that shard's own port: so every
-//! datagram arrives on the core where its stream lives. One task waits for datagrams and feeds sessions, the other
+//! datagram arrives on the core where its stream lives. (Where all shards share one port, some come to another's, which hands
+//! them on: [`stray`].) One task waits for datagrams and feeds sessions, the other
 //! lets time pass and does what other tasks of the shard ask for ([`Kick`]). Neither holds a borrow while it waits.
 
 mod candidates;
 mod clock;
+mod directory;
 mod egress;
 mod frames;
 mod ingest;
 mod kick;
+mod machine;
 mod negotiate;
 mod parts;
 mod session;
 mod signal;
+mod stray;
 mod table;
 mod tally;
 pub mod tcp;
@@ -23,35 +27,42 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    sync::Arc,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
 pub use candidates::Published;
+pub use directory::Directory;
 use egress::Outlet;
 use futures_lite::FutureExt;
 use glommio::timer;
 use kick::Kick;
 use session::{Session, Surroundings};
+use shards::{Shard, ShardId};
 pub use signal::{Signal, answer, options, wrong};
 use str0m::net::Protocol;
+use stray::Bag;
+pub use stray::Note;
 use table::{Table, Way};
 
 use crate::{
-    net::{seldom::Seldom, udp::Udp},
+    net::{
+        seldom::Seldom,
+        udp::{Route, Udp},
+    },
     protocols::whip::stun,
-    sessions::{Context, Latest, rtp::MuxOptions},
+    sessions::{Context, Latest, Parcel, rtp::MuxOptions},
 };
 
 /// What WebRTC needs of the configuration.
 #[derive(Clone, Debug)]
 pub struct WebRtcOptions {
-    /// Where the first shard listens; each further shard has the next port.
-    pub address: SocketAddr,
-    /// Bytes of the kernel's buffers.
-    pub socket_buffer: usize,
+    /// Where sessions are that other shards' datagrams and connections are for.
+    pub directory: Arc<Directory>,
     /// What peers are told.
     pub published: Published,
     /// The port at which peers may come over TCP.
@@ -94,6 +105,9 @@ pub async fn await_start(context: &Context) {
 /// See the module.
 pub struct WebRtc {
     options: Latest<WebRtcOptions>,
+    /// Where sessions are; it stays as the options change.
+    directory: Arc<Directory>,
+    shard: Rc<Shard<Parcel>>,
     udp: Rc<Udp>,
     lines: Rc<tcp::Lines>,
     outlet: Rc<Outlet>,
@@ -106,26 +120,31 @@ pub struct WebRtc {
 }
 
 impl WebRtc {
-    /// Opens the socket of shard `index` and starts its tasks.
+    /// Serves `socket`, which is this shard's, and starts its tasks.
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(options: WebRtcOptions, index: usize) -> io::Result<Rc<Self>> {
-        let port = u16::try_from(usize::from(options.address.port()) + index)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "there is no such port"))?;
-        let udp = Udp::bind((options.address.ip(), port).into(), options.socket_buffer)?;
+    pub fn start(
+        options: WebRtcOptions,
+        shard: Rc<Shard<Parcel>>,
+        socket: UdpSocket,
+    ) -> io::Result<Rc<Self>> {
+        let udp = Udp::new(socket)?;
         let (udp, lines, kick) = (Rc::new(udp), Rc::<tcp::Lines>::default(), Rc::<Kick>::default());
         let mux = MuxOptions { keeps_bframes: options.keeps_bframes, ..MuxOptions::default() };
+        let table = Table::new(Arc::clone(&options.directory), shard.id());
         let webrtc = Rc::new(Self {
-            options: Latest::new(options),
+            shard,
+            directory: Arc::clone(&options.directory),
             outlet: Outlet::new(Rc::clone(&udp), Rc::clone(&lines), Rc::clone(&kick), mux),
             udp,
             lines,
-            table: RefCell::default(),
+            table: RefCell::new(table),
             kick,
             waker: RefCell::new(Waker::noop().clone()),
             serving: Cell::default(),
             strays: Seldom::default(),
+            options: Latest::new(options),
         });
         webrtc.listen();
         webrtc.keep_time();
@@ -135,7 +154,7 @@ impl WebRtc {
     /// Follows other options from now on: those that do not belong to its socket. Its certificate stays.
     pub fn retune(&self, options: WebRtcOptions) {
         let certificate = self.options.get().certificate.clone();
-        self.options.set(WebRtcOptions { certificate, ..options });
+        self.options.set(WebRtcOptions { certificate, directory: Arc::clone(&self.directory), ..options });
     }
 
     /// Sessions on this shard.
@@ -200,48 +219,108 @@ impl WebRtc {
     /// Takes one batch of datagrams; how many there were.
     fn receive(&self) -> io::Result<usize> {
         let now = Instant::now();
-        let mut touched: Vec<usize> = Vec::new();
+        let (mut touched, bag): (Vec<usize>, _) = (Vec::new(), Bag::default());
         let received = self.udp.receive(|route, datagram| {
-            let way = Way { protocol: Protocol::Udp, peer: route.peer };
-            if let Some(slot) = self.take(now, way, route.local, datagram)
-                && !touched.contains(&slot)
-            {
-                touched.push(slot);
-            }
+            self.take_datagram(now, route, datagram, &mut touched, Some(&bag));
         })?;
+        let lost = bag.send(&self.shard);
+        if lost > 0 && self.strays.admit(now).is_some() {
+            tracing::warn!("{lost} datagrams were lost: another shard takes no more");
+        }
         for slot in touched {
             self.settle(slot, now);
         }
         Ok(received)
     }
 
+    /// Heeds what another shard says.
+    pub fn heed(&self, note: &Note) {
+        let now = Instant::now();
+        // The inbox must not close because of one session.
+        let outcome = catch_unwind(AssertUnwindSafe(|| match note {
+            Note::Strays(strays) => {
+                let mut touched = Vec::new();
+                for (route, datagram) in strays.each() {
+                    self.take_datagram(now, route, datagram, &mut touched, None);
+                }
+                touched.into_iter().for_each(|slot| self.settle(slot, now));
+            }
+            Note::Lost(peer) => self.table.borrow_mut().lose(Way { protocol: Protocol::Udp, peer: *peer }),
+        }));
+        if outcome.is_err() {
+            self.bury("at a datagram that another shard had received");
+        }
+    }
+
+    /// Takes a datagram; notes its session in `touched`. One of another shard's session goes into the `bag`, if there is one.
+    fn take_datagram(
+        &self,
+        now: Instant,
+        route: Route,
+        datagram: &[u8],
+        touched: &mut Vec<usize>,
+        bag: Option<&Bag>,
+    ) {
+        let way = Way { protocol: Protocol::Udp, peer: route.peer };
+        match (self.take(now, way, route.local, datagram), bag) {
+            (Ok(slot), _) if touched.contains(&slot) => {}
+            (Ok(slot), _) => touched.push(slot),
+            (Err(Some(owner)), Some(bag)) if owner != self.shard.id() => bag.put(owner, route, datagram),
+            _ => {
+                if let Some(more) = self.strays.admit(now) {
+                    tracing::debug!(peer = %way.peer, "a datagram of no session (and {more} more before)");
+                }
+            }
+        }
+    }
+
+    /// The shard of the session that has this ICE name on our side.
+    pub fn owner_of(&self, name: &str) -> Option<ShardId> {
+        self.directory.of_name(name)
+    }
+
     /// Takes what came over TCP instead; whether it was a session's.
     fn frame(&self, peer: SocketAddr, datagram: &[u8]) -> bool {
         let now = Instant::now();
         let slot = self.take(now, Way { protocol: Protocol::Tcp, peer }, None, datagram);
-        if let Some(slot) = slot {
+        if let Ok(slot) = slot {
             self.settle(slot, now);
         }
-        slot.is_some()
+        slot.is_ok()
     }
 
     /// Gives a datagram to its session; the session's place.
-    fn take(&self, now: Instant, way: Way, local: Option<IpAddr>, datagram: &[u8]) -> Option<usize> {
+    ///
+    /// # Errors
+    /// When it is none of this shard's: whose it may be.
+    fn take(
+        &self,
+        now: Instant,
+        way: Way,
+        local: Option<IpAddr>,
+        datagram: &[u8],
+    ) -> Result<usize, Option<ShardId>> {
         let mut table = self.table.borrow_mut();
-        let slot = match stun::local_ufrag(datagram) {
-            Some(ufrag) => table.of_ufrag(ufrag),
+        let name = stun::local_ufrag(datagram);
+        let slot = match name {
+            Some(name) => table.of_ufrag(name),
             None => table.of_way(way),
         };
         let Some((slot, session)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
-            if let Some(more) = self.strays.admit(now) {
-                tracing::debug!(peer = %way.peer, "a datagram of no session (and {more} more before)");
-            }
-            return None;
+            let directory = &self.directory;
+            return Err(match name {
+                _ if !directory.shares_port() => None,
+                Some(name) => directory.of_name(name),
+                None => directory.of_way(way.peer),
+            });
         };
-        if self.serve(slot, |around| session.datagram(now, way, local, datagram, around)) {
-            table.heard_from(slot, way);
+        if self.serve(slot, |around| session.datagram(now, way, local, datagram, around))
+            && let Some(loser) = table.heard_from(slot, way)
+        {
+            // Should its inbox be full: the session there is silent now, and ends by itself.
+            let _ = self.shard.outbox().send(loser, Parcel::WebRtc(Note::Lost(way.peer)));
         }
-        Some(slot)
+        Ok(slot)
     }
 
     /// Time passes for those whose deadline has come, and for those that have something to do.

@@ -19,6 +19,9 @@ pub enum Disagreement {
     /// RTP and RTCP on two ports (RFC 9725 §4.4.1 demands one).
     #[error("the offer's media does not share a port with its RTCP: a=rtcp-mux is missing")]
     NoRtcpMux,
+    /// More than can be told apart (RFC 9725 §4.4.2).
+    #[error("the offer has more than {TRACKS_MAX} sections of one kind that send")]
+    TooMany,
     /// No codec in common.
     #[error("no codec in common: the offer has {offered}, {taken}")]
     Codec {
@@ -91,6 +94,11 @@ pub fn choose(offer: &Offer, side: Side, order: &[Codec]) -> Result<Vec<Option<C
     if lines().filter(wants).any(|media| !media.has_rtcp_mux) {
         return Err(Disagreement::NoRtcpMux);
     }
+    let sent = |kind| lines().filter(wants).filter(|media| kind_of(media) == Some(kind)).count();
+    if side == Side::Publish && [TrackKind::Audio, TrackKind::Video].map(sent).iter().any(|n| *n > TRACKS_MAX)
+    {
+        return Err(Disagreement::TooMany);
+    }
     let mut counts = [0; 2];
     let tracks_max = match side {
         Side::Publish => TRACKS_MAX,
@@ -108,13 +116,25 @@ pub fn choose(offer: &Offer, side: Side, order: &[Codec]) -> Result<Vec<Option<C
             Some(Chosen { codec })
         })
         .collect();
-    // Whoever wants to see and could only hear is better told why.
-    let is_picture = |media: &Media| kind_of(media) == Some(TrackKind::Video);
-    let is_blind = side == Side::Play
-        && order.iter().any(|codec| codec.kind() == TrackKind::Video)
-        && lines().filter(wants).any(is_picture)
-        && !offer.media().iter().zip(&chosen).any(|(media, chosen)| is_picture(media) && chosen.is_some());
-    if is_blind || chosen.iter().all(Option::is_none) {
+    // Whoever wants to see and could only hear is better told why, and so is whoever publishes and would lose half of it
+    // (RFC 9725 §4.4.3). Kinds that the configuration leaves out are left out.
+    let has = |kind| order.iter().any(|codec| codec.kind() == kind);
+    let missed = offer.media().iter().zip(&chosen).filter(|(media, chosen)| {
+        chosen.is_none() && wants(media) && !media.is_refused && kind_of(media).is_some_and(has)
+    });
+    let is_partial = match side {
+        Side::Publish => missed.count() > 0,
+        Side::Play => {
+            let is_picture = |media: &Media| kind_of(media) == Some(TrackKind::Video);
+            let seen = offer
+                .media()
+                .iter()
+                .zip(&chosen)
+                .any(|(media, chosen)| is_picture(media) && chosen.is_some());
+            missed.into_iter().any(|(media, _)| is_picture(media)) && !seen
+        }
+    };
+    if is_partial || chosen.iter().all(Option::is_none) {
         let names = |codecs: &mut dyn Iterator<Item = String>| {
             let mut names: Vec<String> = Vec::new();
             codecs.for_each(|name| {

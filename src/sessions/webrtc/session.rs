@@ -17,6 +17,7 @@ use str0m::{
 };
 
 use super::{
+    directory::Claim,
     egress::Viewer,
     ingest::Ingest,
     table::{WAYS_MAX, Way},
@@ -44,12 +45,13 @@ pub enum Role {
 }
 
 /// The names by which a session is found.
-#[derive(Clone, Debug)]
 pub struct Names {
     /// What stands in its address: 128 random bits.
     pub id: String,
     /// This side's ICE name.
     pub ufrag: String,
+    /// Kept while that is one that the client chose.
+    pub chosen: Option<Claim>,
     /// The peer's.
     pub peer_ufrag: String,
     /// The entity tag of its ICE session.
@@ -204,7 +206,6 @@ impl Session {
     pub fn gain(&mut self, way: Way) {
         self.ways.retain(|known| *known != way);
         self.ways.push(way);
-        self.lost.retain(|known| *known != way);
     }
 
     /// Another session was heard on this way: whatever was sent there would reach that one's peer, who can make nothing of it, or
@@ -246,6 +247,8 @@ impl Session {
             if !self.rtc.accepts(&input) {
                 return false;
             }
+            // It is here again, and is to be answered.
+            self.lost.retain(|known| *known != way);
             self.local = local.or(self.local);
         }
         if let Role::Play(viewer) = &mut self.role

@@ -3,25 +3,20 @@
 //! Section numbers are those of RFC 9725 (WHIP); WHEP says the same of viewers. SRS's JSON has status 200 for everything
 //! and tells failures by `code`.
 
-use std::{rc::Rc, time::Instant};
+use std::{net::IpAddr, rc::Rc};
 
 use shards::{
     media::{Codec, TrackId},
     stream::{PublishError, Stream},
 };
-use str0m::{
-    Candidate, IceCreds, Rtc,
-    change::SdpOffer,
-    format::FormatParams,
-    media::{Frequency, Pt},
-    net::{Protocol, TcpType},
-};
+use str0m::{IceCreds, net::Protocol};
 
 use super::{
     WebRtc,
     egress::Viewer,
     ingest::Ingest,
-    negotiate::{Disagreement, choose, codec_named, codec_of},
+    machine::{accept, credentials, machine, note_candidates, restarted, secret},
+    negotiate::{Disagreement, choose, codec_named},
     session::{Names, Place, Role, Session, Terms},
     table::Way,
     tally::{Tally, TallyMeter},
@@ -37,7 +32,6 @@ use crate::{
     sessions::{
         Client, Context,
         access::{Action, Ask, Denied},
-        rtp::keys,
     },
 };
 
@@ -70,12 +64,12 @@ enum Refused {
     NoIfMatch,
     #[error("the ICE session is another one by now")]
     IfMatch,
-    #[error("the body is no fragment of an SDP: it has neither candidates nor credentials")]
+    #[error("the body is no fragment of an SDP: it has neither candidates nor proper credentials")]
     NoFrag,
-    #[error("the fragment belongs to another ICE session, and If-Match does not ask for a new one")]
-    WrongFrag,
     #[error("another publisher took the stream in this very moment")]
     Evicted,
+    #[error("the ICE name {0} is another session's")]
+    Name(String),
     #[error("WebRTC is not running on this server")]
     Off,
 }
@@ -89,8 +83,8 @@ impl Refused {
             // What is missing was understood, and cannot be done without.
             Self::Offer(_) | Self::Answer(_) => Status::UNPROCESSABLE,
             Self::Disagreement(Disagreement::Codec { .. }) => Status::NOT_ACCEPTABLE,
-            Self::Disagreement(_) | Self::WrongFrag => Status::UNPROCESSABLE,
-            Self::Taken(_) | Self::Evicted => Status::CONFLICT,
+            Self::Disagreement(_) => Status::UNPROCESSABLE,
+            Self::Taken(_) | Self::Evicted | Self::Name(_) => Status::CONFLICT,
             Self::Denied(Denied::Unauthorized(_)) => Status::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden(_)) => Status::FORBIDDEN,
             Self::Denied(Denied::Unavailable(_)) | Self::Full(_) | Self::TooMany(_) | Self::Off => {
@@ -107,7 +101,11 @@ impl Refused {
 /// A session that has begun.
 struct Begun {
     answer: String,
-    names: Names,
+    /// The session's id.
+    id: String,
+    /// The ICE names of both sides, as SRS names sessions.
+    both: String,
+    etag: String,
 }
 
 /// Answers a call whose stream is this shard's, by a client that said this of itself.
@@ -161,7 +159,7 @@ pub fn wrong(door: Door, error: &CallError) -> Response {
             }
         }
         CallError::NoSession => Response::text(Status::NOT_FOUND, error).cors(),
-        CallError::Path(_) | CallError::Key(_) | CallError::Body(_) => {
+        CallError::Path(_) | CallError::Key(_) | CallError::Body(_) | CallError::Credentials(_) => {
             Response::text(Status::BAD_REQUEST, error).cors()
         }
     }
@@ -195,7 +193,7 @@ impl WebRtc {
         client: &Client,
         said: Said,
     ) -> Result<Begun, Refused> {
-        let (peer, ip) = (client.entry().peer(), client.ip());
+        let (peer, ip) = (client.entry().peer(), seen_as(client.ip(), call.client_ip));
         let offer = Offer::parse(sdp)?;
         let side = call.door.side;
         let action = if side == Side::Publish { Action::Publish } else { Action::Play };
@@ -212,7 +210,9 @@ impl WebRtc {
         let stream = context.shard.obtain(&call.key);
         let order = self.order(call, &stream);
         let chosen = choose(&offer, side, &order)?;
-        let index = context.shard.id().index();
+        let shard = context.shard.id();
+        // Where all shards have one port, it is the first's.
+        let index = if self.directory.shares_port() { 0 } else { shard.index() };
         let options = self.options.get();
         let published = &options.published;
         let told = |protocol, port| {
@@ -226,9 +226,16 @@ impl WebRtc {
             .into_iter()
             .flat_map(|port| told(Protocol::Tcp, port).filter(move |way| way.peer.port() == port));
         locals.extend(tcp);
-        let creds = credentials(index);
-        let mut rtc = self.machine(&offer, &chosen, &locals, &creds);
-        let answer = accept(&mut rtc, &offer.distil(&chosen, None))?;
+        let (creds, chosen_name) = match &call.credentials {
+            None => (credentials(shard), None),
+            Some((ufrag, pass)) => {
+                let claim = self.directory.claim(ufrag, shard);
+                let claim = claim.ok_or_else(|| Refused::Name(ufrag.clone()))?;
+                (IceCreds { ufrag: ufrag.clone(), pass: pass.clone() }, Some(claim))
+            }
+        };
+        let mut rtc = machine(&options.certificate, &offer, &chosen, &locals, &creds);
+        let answer = accept(&mut rtc, &offer.distil(side, &chosen, None)).map_err(Refused::Answer)?;
         let answer = offer.complete(&answer, &chosen);
         // Of SRS's JSON the parameters are those of the address in it.
         let said = Said { param: call.query.clone(), ..said };
@@ -252,6 +259,7 @@ impl WebRtc {
             peer_ufrag: terms.offer.credentials().map(|(ufrag, _)| ufrag.to_owned()).unwrap_or_default(),
             etag: etag(&creds.ufrag),
             ufrag: creds.ufrag,
+            chosen: chosen_name,
         };
         let entry = context.connections.enter(id, peer, Some(ticket));
         entry.allow_until(grant.until);
@@ -259,8 +267,13 @@ impl WebRtc {
         let enrolled = context.roster.enroll(card, Box::new(TallyMeter(Rc::clone(&tally))));
         tracing::info!(conn = %id, stream = %call.key, %peer, "{} by WebRTC: {}",
             if side == Side::Publish { "publishes" } else { "plays" }, described(&terms.chosen));
-        let connect = self.options.get().connect_timeout;
-        let begun = Begun { answer, names: names.clone() };
+        let connect = options.connect_timeout;
+        let begun = Begun {
+            answer,
+            id: names.id.clone(),
+            both: format!("{}:{}", names.ufrag, names.peer_ufrag),
+            etag: names.etag.clone(),
+        };
         let place = Place { entry, tally, enrolled, _grant: grant };
         self.enter(Session::new(names, call.key.clone(), terms, rtc, role, place, locals, connect));
         Ok(begun)
@@ -294,49 +307,9 @@ impl WebRtc {
         order
     }
 
-    /// A str0m machine that knows what was chosen and nothing else.
-    fn machine(&self, offer: &Offer, chosen: &[Option<Chosen>], locals: &[Way], creds: &IceCreds) -> Rtc {
-        let mut config = Rtc::builder()
-            // Two lite agents would wait for each other for ever.
-            .set_ice_lite(!offer.is_ice_lite())
-            // For viewers media is sealed here, with the keys that the handshake comes to.
-            .set_crypto_provider(keys::provider())
-            .set_dtls_cert(self.options.get().certificate.clone())
-            .set_local_ice_credentials(creds.clone())
-            .clear_codecs();
-        let mut known: Vec<u8> = Vec::new();
-        for codec in chosen.iter().flatten().map(|chosen| &chosen.codec) {
-            let words = codec_of(codec).and_then(str0m_codec).zip(Frequency::new(codec.clock));
-            let Some((name, clock)) = words.filter(|_| !known.contains(&codec.pt)) else { continue };
-            known.push(codec.pt);
-            config.codec_config().add_config(
-                Pt::from(codec.pt),
-                codec.rtx.map(Pt::from),
-                name,
-                clock,
-                (codec.channels > 1).then_some(codec.channels),
-                FormatParams::parse_line(&codec.format),
-            );
-        }
-        let mut rtc = config.build(Instant::now());
-        for local in locals {
-            let candidate = match local.protocol {
-                Protocol::Tcp => {
-                    Candidate::builder().tcp().host(local.peer).tcptype(TcpType::Passive).build()
-                }
-                protocol => Candidate::host(local.peer, protocol),
-            };
-            if let Ok(candidate) = candidate {
-                rtc.add_local_candidate(candidate);
-            }
-        }
-        rtc
-    }
-
     /// 201 (§4.2), or SRS's JSON.
     fn created(&self, call: &Call, begun: &Begun) -> Response {
-        let Begun { answer, names } = begun;
-        let both = format!("{}:{}", names.ufrag, names.peer_ufrag);
+        let Begun { answer, id, both, etag } = begun;
         if call.door.form == Form::Json {
             let body = serde_json::json!({
                 "code": 0,
@@ -350,8 +323,8 @@ impl WebRtc {
         }
         let mut response = Response::new(Status::CREATED)
             .body("application/sdp", answer.clone())
-            .header("Location", &call.location(&names.id, &both))
-            .header("ETag", &names.etag)
+            .header("Location", &call.location(id, both))
+            .header("ETag", etag)
             .header("Accept-Patch", FRAG_TYPE)
             .cors();
         for server in &self.options.get().ice_servers {
@@ -366,18 +339,19 @@ impl WebRtc {
         let slot = table.of_id(id).ok_or(Refused::NoSession)?;
         let session = table.get(slot).filter(|session| is_called(session, call)).ok_or(Refused::NoSession)?;
         let tag = if_match.ok_or(Refused::NoIfMatch)?;
-        let is_any = tag == "*";
-        if !is_any && !tag.split(',').any(|tag| tag.trim() == session.names.etag) {
+        if tag != "*" && !tag.split(',').any(|tag| tag.trim() == session.names.etag) {
             return Err(Refused::IfMatch);
         }
         let frag = Frag::parse(frag).ok_or(Refused::NoFrag)?;
         let is_new = frag.credentials.as_ref().is_some_and(|(ufrag, _)| *ufrag != session.names.peer_ufrag);
+        // Other credentials are a restart, whatever tag they come with.
         if let Some((ufrag, pwd)) = frag.credentials.as_ref().filter(|_| is_new) {
-            if !is_any {
-                return Err(Refused::WrongFrag);
-            }
-            let clean = session.terms.offer.distil(&session.terms.chosen, Some((ufrag, pwd)));
-            let answer = accept(&mut session.rtc, &clean)?;
+            let (side, terms) = (session.side(), &session.terms);
+            let clean = terms.offer.distil(side, &terms.chosen, Some((ufrag, pwd)));
+            let answer = accept(&mut session.rtc, &clean).map_err(Refused::Answer)?;
+            // Of the form that leads packets here, as the first ones were.
+            session.rtc.direct_api().set_local_ice_credentials(credentials(self.shard.id()));
+            note_candidates(&mut session.rtc, &frag);
             session.names.peer_ufrag.clone_from(ufrag);
             let creds = session.rtc.direct_api().local_ice_credentials();
             session.names.etag = etag(&creds.ufrag);
@@ -387,12 +361,7 @@ impl WebRtc {
             table.rename(slot, creds.ufrag);
             return Ok(response);
         }
-        // A lite agent answers checks from wherever they come; candidates are noted all the same, as checks they imply.
-        for candidate in &frag.candidates {
-            if let Ok(candidate) = Candidate::from_sdp_string(candidate) {
-                session.rtc.add_remote_candidate(candidate);
-            }
-        }
+        note_candidates(&mut session.rtc, &frag);
         drop(table);
         self.kick.ready(slot);
         Ok(Response::new(Status::NO_CONTENT))
@@ -430,48 +399,6 @@ fn is_called(session: &Session, call: &Call) -> bool {
     session.key == call.key && (call.door.form == Form::Srs || session.side() == call.door.side)
 }
 
-/// Lets str0m answer an offer.
-fn accept(rtc: &mut Rtc, offer: &str) -> Result<String, Refused> {
-    let wrong = |error: &dyn std::fmt::Display| Refused::Answer(error.to_string());
-    let offer = SdpOffer::from_sdp_string(offer).map_err(|error| wrong(&error))?;
-    let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| wrong(&error))?;
-    Ok(answer.to_sdp_string())
-}
-
-/// The fragment that tells of a restarted ICE session (§4.3.3): credentials and candidates.
-fn restarted(creds: &IceCreds, answer: &str) -> String {
-    let mut frag = format!("a=ice-lite\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", creds.ufrag, creds.pass);
-    let media =
-        answer.lines().filter(|line| ["m=", "a=mid:", "a=candidate:"].iter().any(|p| line.starts_with(p)));
-    let mut sections = 0;
-    for line in media {
-        sections += usize::from(line.starts_with("m="));
-        // All are bundled into the first.
-        if sections > 1 {
-            break;
-        }
-        frag.push_str(line.trim_end());
-        frag.push_str("\r\n");
-    }
-    frag.push_str("a=end-of-candidates\r\n");
-    frag
-}
-
-fn str0m_codec(codec: Codec) -> Option<str0m::format::Codec> {
-    use str0m::format::Codec as Other;
-    Some(match codec {
-        Codec::H264 => Other::H264,
-        Codec::H265 => Other::H265,
-        Codec::Vp8 => Other::Vp8,
-        Codec::Vp9 => Other::Vp9,
-        Codec::Av1 => Other::Av1,
-        Codec::Opus => Other::Opus,
-        Codec::PcmU => Other::PCMU,
-        Codec::PcmA => Other::PCMA,
-        _ => return None,
-    })
-}
-
 fn described(chosen: &[Option<Chosen>]) -> String {
     let names: Vec<String> = chosen.iter().flatten().map(|chosen| chosen.codec.name.to_uppercase()).collect();
     names.join(", ")
@@ -494,23 +421,55 @@ fn etag(ufrag: &str) -> String {
     format!("\"{ufrag}\"")
 }
 
-/// This side's ICE name and password (RFC 8445 §5.3 asks for 24 and 128 random bits). The name begins with the shard's
-/// number, so that whoever reads it off a packet knows where the packet belongs.
-fn credentials(shard: usize) -> IceCreds {
-    const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    IceCreds { ufrag: format!("{shard:02x}{}", secret(10, ICE_CHARS)), pass: secret(32, ICE_CHARS) }
+/// The address that a client is known by: the one in the JSON body, where a program of this machine calls on its behalf. From
+/// elsewhere that is not believed: who may publish can depend on it.
+fn seen_as(ip: IpAddr, told: Option<IpAddr>) -> IpAddr {
+    told.filter(|_| ip.to_canonical().is_loopback()).unwrap_or(ip)
 }
 
-/// `len` characters that nobody can guess. `alphabet` has 16 or 64, so that each is as likely.
-fn secret(len: usize, alphabet: &[u8]) -> String {
-    let mut bytes = vec![0; len];
-    // The system's generator does not fail once it is seeded, which it is before any process runs.
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        bytes.fill_with(|| fastrand::u8(..));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::http::Reply;
+
+    /// §4.7 and RFC 6750 §3: who may not is told so, and which scheme would do.
+    #[test]
+    fn those_who_may_not_are_told_why_in_each_form() {
+        let door = |form| Door { form, side: Side::Publish };
+        let denied = |denied| Refused::Denied(denied);
+        let who = || denied(Denied::Unauthorized("the token has expired".to_owned()));
+        let rules = || denied(Denied::Forbidden("not from this address".to_owned()));
+        for form in [Form::Standard, Form::Srs] {
+            let reply = Reply { keep_alive: true, ..Reply::CLOSE };
+            let wire = refusal(door(form), &who()).write(reply);
+            let text = String::from_utf8_lossy(&wire).into_owned();
+            assert!(
+                text.starts_with("HTTP/1.1 401 ") && text.contains("\r\nWWW-Authenticate: Bearer\r\n"),
+                "{text}"
+            );
+            assert!(
+                text.ends_with("the token has expired\n") || text.ends_with("the token has expired"),
+                "{text}"
+            );
+            let wire = refusal(door(form), &rules()).write(reply);
+            assert!(wire.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&wire));
+        }
+        let wire = refusal(door(Form::Json), &who()).write(Reply::CLOSE);
+        let text = String::from_utf8_lossy(&wire).into_owned();
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("\"code\":400"), "{text}");
     }
-    bytes
-        .iter()
-        .filter_map(|byte| alphabet.get(usize::from(*byte) % alphabet.len()))
-        .map(|byte| char::from(*byte))
-        .collect()
+
+    #[test]
+    fn a_client_is_known_by_what_a_program_of_this_machine_says_of_it() {
+        let told = Some("203.0.113.9".parse().unwrap());
+        for (from, seen) in [
+            ("127.0.0.1", "203.0.113.9"),
+            ("10.1.2.3", "10.1.2.3"),
+            ("::1", "203.0.113.9"),
+            ("198.51.100.7", "198.51.100.7"),
+        ] {
+            assert_eq!(seen_as(from.parse().unwrap(), told).to_string(), seen, "{from}");
+        }
+        assert_eq!(seen_as("10.1.2.3".parse().unwrap(), None).to_string(), "10.1.2.3");
+    }
 }

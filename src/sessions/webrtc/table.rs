@@ -6,16 +6,17 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
+    sync::Arc,
     task::Waker,
     time::{Duration, Instant},
 };
 
 use foldhash::fast::RandomState;
+use shards::ShardId;
 use slab::Slab;
-
 use str0m::net::Protocol;
 
-use super::session::Session;
+use super::{directory::Directory, session::Session};
 use crate::protocols::whip::Side;
 
 /// One way to a peer.
@@ -34,8 +35,9 @@ pub const WAYS_MAX: usize = 8;
 const GRAIN: Duration = Duration::from_millis(5);
 
 /// See the module.
-#[derive(Default)]
 pub struct Table {
+    shard: ShardId,
+    directory: Arc<Directory>,
     sessions: Slab<Box<Session>>,
     by_id: HashMap<String, usize, RandomState>,
     by_ufrag: HashMap<String, usize, RandomState>,
@@ -47,6 +49,21 @@ pub struct Table {
 }
 
 impl Table {
+    /// The sessions of `shard`, which others find by way of the `directory`.
+    pub fn new(directory: Arc<Directory>, shard: ShardId) -> Self {
+        Self {
+            shard,
+            directory,
+            sessions: Slab::new(),
+            by_id: HashMap::default(),
+            by_ufrag: HashMap::default(),
+            by_way: HashMap::default(),
+            publishers: Vec::new(),
+            timers: BTreeSet::new(),
+            armed: HashMap::default(),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.sessions.len()
@@ -75,7 +92,7 @@ impl Table {
         self.by_id.remove(&session.names.id);
         self.by_ufrag.remove(&session.names.ufrag);
         for way in &session.ways {
-            self.by_way.remove(way);
+            self.forget(*way);
         }
         if let Some(at) = self.armed.remove(&slot) {
             self.timers.remove(&(at, slot));
@@ -107,26 +124,46 @@ impl Table {
     pub fn rename(&mut self, slot: usize, ufrag: String) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         self.by_ufrag.remove(&session.names.ufrag);
+        session.names.chosen = None;
         session.names.ufrag = ufrag.clone();
         self.by_ufrag.insert(ufrag, slot);
     }
 
     /// The session was heard on this way, with its password: the way is its own from now on. Whoever had it before has
-    /// lost it: a socket's number is given to the next as soon as its session is abandoned.
-    pub fn heard_from(&mut self, slot: usize, way: Way) {
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+    /// lost it: a socket's number is given to the next as soon as its session is abandoned. The other shard that had it, if
+    /// one had.
+    pub fn heard_from(&mut self, slot: usize, way: Way) -> Option<ShardId> {
+        let session = self.sessions.get_mut(slot)?;
         let before = self.by_way.get(&way).copied();
         if before == Some(slot) && session.ways.last() == Some(&way) {
-            return;
+            return None;
         }
         session.gain(way);
         let oldest = (session.ways.len() > WAYS_MAX).then(|| session.ways.remove(0));
         self.by_way.insert(way, slot);
         if let Some(oldest) = oldest {
-            self.by_way.remove(&oldest);
+            self.forget(oldest);
         }
         if let Some(loser) = before.filter(|before| *before != slot).and_then(|before| self.get(before)) {
             loser.lose(way);
+        }
+        (way.protocol == Protocol::Udp).then(|| self.directory.claim_way(way.peer, self.shard)).flatten()
+    }
+
+    /// Another shard has heard one of its sessions on this way.
+    pub fn lose(&mut self, way: Way) {
+        // Meanwhile it may have been heard here again.
+        if self.directory.of_way(way.peer) != Some(self.shard)
+            && let Some(loser) = self.by_way.remove(&way).and_then(|slot| self.get(slot))
+        {
+            loser.lose(way);
+        }
+    }
+
+    fn forget(&mut self, way: Way) {
+        self.by_way.remove(&way);
+        if way.protocol == Protocol::Udp {
+            self.directory.release_way(way.peer, self.shard);
         }
     }
 

@@ -111,20 +111,16 @@ fn next_frame(input: &mut BytesMut) -> Result<Option<BytesMut>, ()> {
 }
 
 /// Serves a connection from its first bytes until it is known where it belongs.
-pub async fn serve(client: Client, mut input: BytesMut) -> Option<(Client, Guest)> {
+pub async fn serve(context: &Rc<Context>, client: Client, mut input: BytesMut) -> Option<(Client, Guest)> {
+    let webrtc = context.webrtc.get()?;
     let owner = loop {
         let mut look = input.clone();
         match next_frame(&mut look).ok()? {
-            Some(frame) => break stun::local_ufrag(&frame).and_then(shard_of)?,
+            Some(frame) => break stun::local_ufrag(&frame).and_then(|name| webrtc.owner_of(name))?,
             None => client.read(&mut input).await.ok()?,
         };
     };
     Some((client, Guest::Ice(Box::new(Visit { owner, input }))))
-}
-
-/// The shard in the name of a session (see `credentials` in `signal`).
-fn shard_of(ufrag: &str) -> Option<ShardId> {
-    u16::from_str_radix(ufrag.get(..2)?, 16).ok().map(ShardId)
 }
 
 /// Carries datagrams between a connection and its session until either is over.
@@ -194,12 +190,5 @@ mod tests {
             assert_eq!(frames, [vec![1, 2, 3], vec![], vec![9]], "cut at {cut}");
         }
         assert!(next_frame(&mut BytesMut::from(&[0xff, 0xff][..])).is_err());
-    }
-
-    #[test]
-    fn a_sessions_name_begins_with_its_shard() {
-        assert_eq!(shard_of("0aXYZ"), Some(ShardId(10)));
-        assert_eq!(shard_of("zz"), None);
-        assert_eq!(shard_of("1"), None);
     }
 }

@@ -243,7 +243,8 @@ impl Peer {
 
     /// From another address from now on, as a phone does that leaves its network.
     pub fn move_away(&mut self) {
-        self.socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let ip = self.socket.local_addr().expect("bound").ip();
+        self.socket = UdpSocket::bind((ip, 0)).expect("a port");
         let local = self.socket.local_addr().expect("bound");
         self.rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
     }
