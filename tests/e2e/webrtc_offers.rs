@@ -1,8 +1,8 @@
 //! Offers in the forms of many clients, each answered in the form of RFC 8829: as many sections as were offered, in
 //! their order and under their names, one codec in each that is taken, port 0 in each that is not.
 //!
-//! Captured: Chromium's and aiortc's here; OBS's (libdatachannel's lines are word for word those in kevmo314/tinywhip#2, OBS
-//! 30.1, and ossrs/srs#4590) from a public test of an SDP parser; GStreamer's from a public log of its signalling server of 2025
+//! Captured: Chromium's and aiortc's here; OBS's (what can be seen of kevmo314/tinywhip#2, OBS
+//! 30.1, and ossrs/srs#4590 has the same lines) from a public test of an SDP parser; GStreamer's from a public log of its signalling server of 2025
 //! (webrtcsink, whose sibling whipclientsink is); Firefox's, for WHEP, from a public WHEP client's source. Written by hand after
 //! their clients' habits: Larix, pion, Safari, a hardware encoder.
 

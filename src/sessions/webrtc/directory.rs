@@ -3,7 +3,7 @@
 //!
 //! A session's own ICE name begins with its shard's number; only names that a client chose are kept here. Ways (addresses that a
 //! session was heard from) are kept where a port is shared. Locks: of the names when a client chooses one, of the ways when a
-//! session is heard somewhere for the first time and for each batch that came to another shard than its own.
+//! session is heard somewhere for the first time and for each datagram that came to another shard than its own.
 //! Invariant: what stands here is in the table of the shard that it names.
 
 use std::{
