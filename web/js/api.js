@@ -73,12 +73,13 @@ async function sentence(answer) {
 export async function call(method, path, { body, accept = 'json' } = {}) {
   // A server that sees this header does not make the browser ask.
   const headers = { 'X-Requested-With': 'fetch' };
-  if (header) headers.Authorization = header;
+  const shown = header;
+  if (shown) headers.Authorization = shown;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let answer;
   try {
     answer = await fetch(path, {
-      method, headers, cache: 'no-store', credentials: header || !ambient ? 'omit' : 'same-origin',
+      method, headers, cache: 'no-store', credentials: shown || !ambient ? 'omit' : 'same-origin',
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(TIMEOUT),
     });
@@ -92,7 +93,8 @@ export async function call(method, path, { body, accept = 'json' } = {}) {
   const said = await sentence(answer);
   if (answer.status === 401) {
     ambient = false;
-    gate.dispatchEvent(new Event('wanted'));
+    // An answer to what was shown before says nothing of what is shown now.
+    if (shown === header) gate.dispatchEvent(new Event('wanted'));
     throw new ApiError('unauthorized', said || 'The server wants to know who you are.', 401);
   }
   if (answer.status === 403) throw new ApiError('forbidden', said || 'The server does not answer this address.', 403);

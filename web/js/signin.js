@@ -44,7 +44,8 @@ export function signIn({ refused = false } = {}) {
 /** Opens it when the server asks, unless it was sent away before. */
 export function answerGate() {
   gate.addEventListener('wanted', () => {
-    if (declined) return;
+    // One that is closing is asked again by the next answer.
+    if (declined || box) return;
     declined = true;
     signIn({ refused: signedIn() });
   });
