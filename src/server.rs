@@ -197,11 +197,8 @@ pub fn start(loaded: Loaded, take_over: Option<u32>, host: Host) -> io::Result<S
         watch: Watch::start(Arc::clone(&board))?,
         identity,
         ports: ArcSwap::from_pointee(ports(config)),
-        abilities: Abilities {
-            transcode: config.transcode.audio != TranscodeAudio::Off,
-            hooks: hooks.is_calling(),
-            ..Abilities::default()
-        },
+        abilities: ArcSwap::from_pointee(abilities(config, &hooks)),
+        hooks: hooks.clone(),
         settings: ArcSwap::from_pointee(shown(&loaded)),
         demo: host.demo,
         metrics: ArcSwap::from_pointee(metrics(config)),
@@ -248,6 +245,14 @@ pub fn start(loaded: Loaded, take_over: Option<u32>, host: Host) -> io::Result<S
 /// The configuration as the control plane shows it.
 fn shown(loaded: &Loaded) -> Vec<Setting> {
     settings::of(&loaded.config, &loaded.origins, config::is_reloadable)
+}
+
+fn abilities(config: &Config, hooks: &Hooks) -> Abilities {
+    Abilities {
+        transcode: config.transcode.audio != TranscodeAudio::Off,
+        hooks: hooks.is_calling(),
+        ..Abilities::default()
+    }
 }
 
 fn metrics(config: &Config) -> MetricsOptions {

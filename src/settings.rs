@@ -33,13 +33,16 @@ pub fn of(config: &Config, origins: &Origins, reloadable: impl Fn(&str) -> bool)
             let value = serde_json::to_value(value).unwrap_or_default();
             match value {
                 value if entry.key == ICE_SERVERS => without_credentials(value),
+                value if is_address(&entry.key) => bare(value),
                 Value::String(text) if secret && !text.is_empty() => HIDDEN.into(),
                 Value::Array(list) if secret => list.iter().map(|_| HIDDEN).collect(),
                 value => value,
             }
         };
         let origin = match origins.get(&entry.key) {
-            Origin::Set(_) if secret || entry.key == ICE_SERVERS => "--set".to_owned(),
+            Origin::Set(_) if secret || is_address(&entry.key) || entry.key == ICE_SERVERS => {
+                "--set".to_owned()
+            }
             origin => origin.to_string(),
         };
         Setting {
@@ -62,6 +65,46 @@ fn without_credentials(value: Value) -> Value {
         Value::String(text) => text.split_whitespace().next().unwrap_or_default().into(),
         value => value,
     }
+}
+
+/// Whether its values are addresses of other servers, in which people put credentials.
+fn is_address(key: &str) -> bool {
+    key.starts_with("hooks.on_") && key != "hooks.on_error" || key == "auth.jwt.jwks"
+}
+
+/// Addresses without user, password and parameters.
+fn bare(value: Value) -> Value {
+    match value {
+        Value::Array(list) => list.into_iter().map(bare).collect(),
+        Value::String(text) => {
+            let address = text.split(['?', '#']).next().unwrap_or_default();
+            match address.split_once("://") {
+                Some((scheme, rest)) => {
+                    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+                    let host = authority.rsplit('@').next().unwrap_or_default();
+                    format!("{scheme}://{host}{path}").into()
+                }
+                None => address.into(),
+            }
+        }
+        value => value,
+    }
+}
+
+/// A command line as it may be shown: what `--set` gives to keys that hold secrets is left out.
+pub fn shown_arguments(arguments: impl Iterator<Item = String>) -> String {
+    let hides = |key: &str| ["auth.", "hooks.", ICE_SERVERS].iter().any(|start| key.starts_with(start));
+    let shown = |argument: String| {
+        let (flag, rest) = match argument.strip_prefix("--set=") {
+            Some(rest) => ("--set=", rest),
+            None => ("", argument.as_str()),
+        };
+        match rest.split_once('=') {
+            Some((key, _)) if hides(key) => format!("{flag}{key}={HIDDEN}"),
+            _ => argument,
+        }
+    };
+    arguments.map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the configuration itself shows none of it.
@@ -110,6 +153,15 @@ mod tests {
         assert!(!format!("{all:?}").contains("s3cr3t"));
         let all = settings(&["auth.sign_keys=[a-secret-of-thirty-two-characters!]"]);
         assert!(!format!("{all:?}").contains("thirty"), "neither as a value nor as its origin");
+        let all = settings(&["hooks.on_play=[\"https://ann:s3cr3t@backend/play?key=hush\"]"]);
+        let play = all.iter().find(|setting| setting.key == "hooks.on_play").expect("a key");
+        assert_eq!((&play.value, &*play.origin), (&serde_json::json!(["https://backend/play"]), "--set"));
+        let line =
+            ["shardcast", "--set", "auth.api.password=hush", "--set=auth.tokens=[x]", "--set", "rtmp.port=1"];
+        assert_eq!(
+            shown_arguments(line.map(str::to_owned).into_iter()),
+            "shardcast --set auth.api.password=(not shown) --set=auth.tokens=(not shown) --set rtmp.port=1"
+        );
         for (key, secret) in
             [("auth.secret", true), ("api.password", true), ("tls.key", false), ("rtmp.port", false)]
         {

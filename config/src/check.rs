@@ -95,8 +95,10 @@ fn webrtc(config: &Config, checker: &mut Checker<'_>) {
     }
     let is_server = |text: &str| ["stun:", "stuns:", "turn:", "turns:"].iter().any(|s| text.starts_with(s));
     if let Some(wrong) = webrtc.ice_servers.iter().find(|text| !is_server(text)) {
-        let rule = format!("{wrong:?} is no ICE server: stun:HOST:PORT, or turn:HOST:PORT USER PASSWORD");
-        checker.blame(&[("webrtc.ice_servers", webrtc.ice_servers.to_string())], &rule);
+        // What follows the address is a user and a password.
+        let wrong = wrong.split_whitespace().next().unwrap_or_default();
+        let rule = "is no ICE server: stun:HOST:PORT, or turn:HOST:PORT USER PASSWORD";
+        checker.blame(&[("webrtc.ice_servers", wrong.to_owned())], &format!("{wrong:?} {rule}"));
     }
 }
 
@@ -168,11 +170,14 @@ fn hooks(config: &Config, checker: &mut Checker<'_>) {
     ];
     for (key, urls) in lists {
         if let Some(wrong) = urls.iter().find(|url| !is_http(url)) {
+            // User, password and parameters of an address are nobody's business.
+            let wrong = wrong.split(['?', '#']).next().unwrap_or_default();
+            let wrong = wrong.rsplit('@').next().unwrap_or_default();
             let rule = format!(
                 "{} is no address: give http://HOST[:PORT]/PATH or https://…",
                 crate::node::quoted(wrong)
             );
-            checker.blame(&[(key, urls.to_string())], &rule);
+            checker.blame(&[(key, wrong.to_owned())], &rule);
         }
     }
     if let Some(why) = unreadable(&hooks.ca) {

@@ -33,7 +33,7 @@ impl Proxies {
         if !self.trusts(peer) {
             return peer;
         }
-        let Some(list) = forwarded_for.filter(|list| !list.trim().is_empty()) else {
+        let Some(list) = forwarded_for else {
             return real_ip.and_then(address).unwrap_or(peer);
         };
         let mut client = peer;

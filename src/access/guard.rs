@@ -53,6 +53,10 @@ pub struct Knock<'r> {
     pub is_change: bool,
     /// `Origin`: the site whose page asks.
     pub origin: Option<&'r str>,
+    /// What the browser says of who asks (`Sec-Fetch-Site`): scripts of other pages have no origin to show.
+    pub site: Option<&'r str>,
+    /// It asks for an answer that a page can run (JSONP).
+    pub is_script: bool,
 }
 
 impl Default for Knock<'_> {
@@ -65,6 +69,8 @@ impl Default for Knock<'_> {
             is_forwarded: false,
             is_change: false,
             origin: None,
+            site: None,
+            is_script: false,
         }
     }
 }
@@ -85,7 +91,7 @@ pub enum Turned {
     NotLocal,
     /// A page of another site asks for a change, in the browser of somebody at this machine.
     #[error(
-        "pages of other sites may change nothing here until a credential is configured: auth.api.username and auth.api.password, or auth.api.token"
+        "pages of other sites may change nothing here by what the browser knows: let them show the token of auth.api.token"
     )]
     Foreign,
 }
@@ -111,6 +117,8 @@ impl Guard {
         match (Place::of(knock.path), self.is_local()) {
             (Place::Free, _) | (Place::Document, false) => Ok(()),
             (Place::Api | Place::Document, true) => local(knock),
+            // A browser adds what it knows of Basic by itself, for whatever page asks; of a token it knows nothing.
+            (Place::Api, false) if knock.brings_basic() && is_foreign(knock) => Err(Turned::Foreign),
             (Place::Api, false) => self.credential(knock),
         }
     }
@@ -143,7 +151,20 @@ fn local(knock: &Knock<'_>) -> Result<(), Turned> {
     }
     match knock.origin {
         Some(origin) if knock.is_change && !is_here(origin) => Err(Turned::Foreign),
+        _ if knock.is_change && is_foreign(knock) => Err(Turned::Foreign),
         _ => Ok(()),
+    }
+}
+
+/// Whether a page of another site asks, in somebody's browser, for a change or for what it can run.
+fn is_foreign(knock: &Knock<'_>) -> bool {
+    (knock.is_change || knock.is_script) && knock.site.is_some_and(|site| site.ends_with("-site"))
+}
+
+impl Knock<'_> {
+    fn brings_basic(&self) -> bool {
+        let scheme = self.authorization.and_then(|header| header.trim().split_once(' '));
+        scheme.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
     }
 }
 

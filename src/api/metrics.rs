@@ -28,6 +28,7 @@ pub(super) fn text(api: &Api) -> String {
     let streams = whole::streams(&pages);
     srs(&mut text, api, &pages, streams.len());
     process(&mut text, api);
+    hooks(&mut text, api);
     shards(&mut text, &pages);
     if api.shared.metrics.load().streams {
         let some = streams.get(..STREAMS_MAX).unwrap_or(&streams);
@@ -126,6 +127,24 @@ fn process(text: &mut Text, api: &Api) {
 
 /// A figure of a shard: its name, type, meaning, and where it stands.
 type Figure<T, V> = (&'static str, &'static str, &'static str, fn(&T) -> V);
+
+/// Calls to the operator's backend.
+fn hooks(text: &mut Text, api: &Api) {
+    let stats = api.shared.hooks.stats();
+    let name = "shardcast_hooks_calls_total";
+    text.family(name, COUNTER, "Calls to the backend that did not end with yes, by what became of them.");
+    for (outcome, count) in [
+        ("rejected", stats.rejected),
+        ("unanswered", stats.unanswered),
+        ("overflowed", stats.overflowed),
+        ("retried", stats.retried),
+        ("dropped", stats.dropped),
+    ] {
+        text.sample(name, &[("outcome", &outcome)], count);
+    }
+    text.one("shardcast_hooks_waiting", GAUGE, "Calls to the backend that wait.", stats.waiting);
+    text.one("shardcast_hooks_deciding", GAUGE, "Clients that wait for the backend's word.", stats.deciding);
+}
 
 fn shards(text: &mut Text, pages: &[std::sync::Arc<Page>]) {
     let now = Instant::now();

@@ -29,6 +29,7 @@ use crate::{
     board::{Board, Page},
     clients::inquiry::{Busy, Gathered, Question},
     demo::control::Control,
+    hooks::Hooks,
     identity::Identity,
     orders::Orders,
     protocols::http::{Method, Request, Response, Status},
@@ -93,7 +94,9 @@ pub struct Shared {
     /// Where the services are; they may move.
     pub ports: ArcSwap<Ports>,
     /// What the server can do.
-    pub abilities: Abilities,
+    pub abilities: ArcSwap<Abilities>,
+    /// Calls to the operator's backend.
+    pub hooks: Hooks,
     /// The configuration as it is shown.
     pub settings: ArcSwap<Vec<Setting>>,
     /// The demo's switch.
@@ -234,7 +237,7 @@ impl Api {
     }
 
     fn abilities(&self) -> Abilities {
-        self.shared.abilities
+        **self.shared.abilities.load()
     }
 
     fn uptime(&self) -> Duration {

@@ -46,7 +46,9 @@ impl Visit {
         if callback.is_some_and(|name| !is_callback(name)) {
             return Err(BadCallback);
         }
-        let told = request.query.get("method").filter(|_| callback.is_some());
+        // A script tag can only GET. What any other method means was looked at by its own name before it came here.
+        let may_mean = callback.is_some() && matches!(request.method, Method::Get | Method::Head);
+        let told = request.query.get("method").filter(|_| may_mean);
         let method = match told.map(str::to_ascii_uppercase).as_deref() {
             Some("GET") => Method::Get,
             Some("PUT") => Method::Put,

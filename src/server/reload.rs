@@ -76,6 +76,7 @@ impl Server {
         self.admission.retune(super::admission_options(config));
         self.hooks.change(hooks);
         self.permission.change(permission);
+        self.shared.abilities.store(Arc::new(super::abilities(config, &self.hooks)));
         self.shared.settings.store(Arc::new(super::shown(&loaded)));
         self.shared.metrics.store(Arc::new(super::metrics(config)));
         self.shared.ports.store(Arc::new(super::ports(config)));

@@ -47,8 +47,9 @@ const TURN: Duration = Duration::from_millis(2);
 /// in its socket must not fill the kernel's buffer, which begins at 128 KiB and holds half of that.
 const LOOK_BYTES: u32 = 48 * 1024;
 
-/// The shortest sleep: only one lets the executor look at its rings, which mere yielding does not.
-const BREATH: Duration = Duration::from_micros(1);
+/// A sleep lets the executor look at its rings, which mere yielding does not. One that is over before it is first looked at is
+/// none at all: with a microsecond a flood kept a slow machine's shard for seconds.
+const BREATH: Duration = Duration::from_micros(50);
 
 /// See the module. Boxed, since it passes through several futures, each of which has room for it twice.
 pub struct Client(Box<Body>);

@@ -293,8 +293,10 @@ fn on_behalf(context: &Rc<Context>, client: &Client, request: &Request) -> IpAdd
     if !policy.proxies().trusts(peer) {
         return peer;
     }
-    let list = request.headers.list(FORWARDED_FOR).collect::<Vec<_>>().join(",");
-    policy.proxies().client(peer, Some(&list), request.headers.get(REAL_IP))
+    // What is no text stays in the list and ends it: left out, it would let a client's own X-Real-IP count.
+    let list: Vec<_> = request.headers.all(FORWARDED_FOR).map(String::from_utf8_lossy).collect();
+    let list = (!list.is_empty()).then(|| list.join(","));
+    policy.proxies().client(peer, list.as_deref(), request.headers.get(REAL_IP))
 }
 
 /// Whether the API and the console may answer.
@@ -308,7 +310,8 @@ fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), T
     // From a proxy that is believed the client's address is known, unless it forgot to tell.
     let is_forwarded = match policy.proxies().trusts(ip) {
         true => true,
-        false => ip == peer.ip() && PROXY_HEADERS.into_iter().any(says),
+        // Whom somebody speaks for is not here, whatever address they tell: this machine's, too.
+        false => ip != peer.ip() || PROXY_HEADERS.into_iter().any(says),
     };
     let is_read = matches!(request.method, Method::Get | Method::Head);
     // SRS's console cannot but GET, and says what it means in the query.
@@ -321,6 +324,8 @@ fn guard(context: &Rc<Context>, request: &Request, asker: Asker) -> Result<(), T
         is_forwarded,
         is_change: !is_read || meant.is_some(),
         origin: request.headers.get("origin"),
+        site: request.headers.get("sec-fetch-site"),
+        is_script: request.query.get("callback").is_some_and(|name| !name.is_empty()),
     })
 }
 

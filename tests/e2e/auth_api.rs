@@ -103,6 +103,19 @@ fn without_a_credential_the_api_answers_this_machine_alone_and_says_so() {
     assert_eq!(api(&plain, "", "GET", kick, evil).head.status, 403);
     assert_ne!(api(&plain, "", "GET", kick, "").head.status, 403);
     assert_eq!(api(&plain, "", "OPTIONS", "/api/v1/clients/none", evil).head.status, 200);
+    // A script of it has no origin to show, and the browser says whose it is.
+    let script = "Sec-Fetch-Site: cross-site\r\n";
+    let scripted = "/api/v1/clients/none?callback=f&method=DELETE";
+    assert_eq!(api(&plain, "", "GET", scripted, script).head.status, 403);
+    assert_eq!(api(&plain, "", "GET", "/api/v1/streams/?callback=f", script).head.status, 200);
+    assert_eq!(api(&plain, "", "GET", scripted, "Sec-Fetch-Site: same-origin\r\n").head.status, 200);
+    // Asking what is allowed is nothing but that, whatever the query means.
+    let asked = api(&server, elsewhere, "OPTIONS", "/api/v1/clients/?callback=f&method=GET", "");
+    assert!(asked.head.status == 200 && !asked.text().contains("clients"), "{}", asked.text());
+    // A proxy that speaks for this machine speaks for somebody all the same; what is no text speaks for nobody.
+    for told in ["X-Forwarded-For: 127.0.0.1\r\n", "X-Real-IP: ::1\r\n"] {
+        assert_eq!(api(&server, "", "GET", "/api/v2/streams", told).head.status, 403, "{told}");
+    }
 }
 
 #[test]

@@ -141,8 +141,9 @@ fn a_publisher_that_floods_leaves_time_for_others() {
         worst = worst.max(asked.elapsed());
         thread::sleep(Duration::from_millis(20));
     }
+    eprintln!("the longest wait: {worst:?}");
     // Without turns it is the whole flood; with them some milliseconds, and more where other tests have the CPUs.
-    assert!(worst < Duration::from_secs(3), "somebody waited {worst:?}");
+    assert!(worst < Duration::from_secs(1), "somebody waited {worst:?}");
     flood.join().expect("the publisher went well");
     server.assert_unhurt();
 }

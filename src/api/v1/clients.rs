@@ -44,13 +44,17 @@ pub async fn one(api: &Api, visit: &Visit, id: &str) -> Outcome {
             let Ok(gathered) = api.ask(Question::Client(id)).await else {
                 return Outcome::Failed(code::BUSY);
             };
+            let is_late = !gathered.late.is_empty();
             match gathered.entries().0.first() {
                 Some(entry) => Outcome::Done(json!({ "client": value(api, entry) })),
+                // It may be on the shard that has not answered.
+                None if is_late => Outcome::Failed(code::BUSY),
                 None => Outcome::Failed(code::CLIENT),
             }
         }
         Method::Delete => match api.ask(Question::Kick(id)).await {
             Ok(gathered) if gathered.kicked() => Outcome::Done(json!({})),
+            Ok(gathered) if !gathered.late.is_empty() => Outcome::Failed(code::BUSY),
             Ok(_) => Outcome::Failed(code::CLIENT),
             Err(_) => Outcome::Failed(code::BUSY),
         },
@@ -65,7 +69,7 @@ fn value(api: &Api, entry: &Entry) -> Value {
         "vhost": identity.vhost_id(),
         "stream": identity.stream_id(&card.key),
         "ip": card.ip.to_string(),
-        "pageUrl": card.said.page_url,
+        "pageUrl": streams::without_query(&card.said.page_url),
         "swfUrl": card.said.swf_url,
         "tcUrl": streams::without_query(&card.said.tc_url),
         "url": streams::url(&card.key),

@@ -11,6 +11,7 @@ mod streams;
 mod system;
 mod vhosts;
 
+pub(super) use streams::without_query;
 pub(super) use system::version;
 
 use serde_json::{Map, Value, json};

@@ -1,5 +1,7 @@
 //! Streams, and their codecs in SRS's words.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use shards::media::{Codec, Shape, StreamKey, Track, TrackId};
 
@@ -47,8 +49,15 @@ pub fn url(key: &StreamKey) -> String {
 }
 
 /// An address without what may be a secret.
-pub fn without_query(url: &str) -> &str {
-    url.split('?').next().unwrap_or_default()
+pub fn without_query(url: &str) -> Cow<'_, str> {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
+            let (_, rest) = rest.split_once('@').unwrap_or(("", rest));
+            Cow::Owned(format!("{scheme}://{rest}"))
+        }
+        _ => Cow::Borrowed(url),
+    }
 }
 
 fn value(api: &Api, sight: &Sight, stream: &Whole<'_>) -> Value {

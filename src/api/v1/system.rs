@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::{Api, unix_ms, watch::Sight};
+use crate::settings;
 
 /// Three numbers of a version, and the version.
 pub fn versions() -> Value {
@@ -25,7 +26,7 @@ pub fn summaries(api: &Api) -> Value {
     let (received, sent) = pages
         .iter()
         .fold((0, 0), |(received, sent), page| (received + page.traffic.0, sent + page.traffic.1));
-    let argv: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let argv = settings::shown_arguments(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()));
     let cwd = std::env::current_dir().map(|cwd| cwd.display().to_string()).unwrap_or_default();
     let (memory, resident) = (&sample.memory, sample.resident_kb());
     let memory_share = if memory.total == 0 { 0.0 } else { resident as f64 / memory.total as f64 };
@@ -36,7 +37,7 @@ pub fn summaries(api: &Api) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "pid": api.identity().pid,
             "ppid": std::os::unix::process::parent_id(),
-            "argv": argv.join(" "),
+            "argv": argv,
             "cwd": cwd,
             "mem_kbyte": resident,
             "mem_percent": memory_share,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Api, millis, visit::Visit},
+    super::{Api, millis, v1, visit::Visit},
     Outcome, number,
 };
 use crate::{
@@ -82,7 +82,7 @@ fn value(entry: &Entry) -> Value {
         "peer": card.peer.to_string(),
         "ip": card.ip.to_string(),
         "user_agent": card.said.user_agent,
-        "page_url": card.said.page_url,
+        "page_url": v1::without_query(&card.said.page_url),
         "uptime_ms": millis(card.alive(Instant::now())),
         "bytes_in": reading.bytes_in,
         "bytes_out": reading.bytes_out,
