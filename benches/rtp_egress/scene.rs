@@ -101,7 +101,7 @@ impl Scene {
             let terms = Terms { keys: &keys, lines: &lines, name: "bench" };
             let wire = Rc::clone(&out) as Rc<dyn Wire>;
             let viewer = Viewer::new(wire, Rc::clone(&shared), &terms, || fastrand::u32(..), || {}, now)?;
-            viewer.set_way(Way { to, from: None });
+            viewer.set_way(Way { to, from: None, is_line: false });
             let mux = || Box::new(RtpMux::new(Rc::clone(&shared))) as _;
             let subscriber = stream.subscribe(RENDITION, mux, Rc::clone(&viewer) as _);
             Ok((viewer, subscriber))

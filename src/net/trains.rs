@@ -37,6 +37,8 @@ pub struct Way {
     pub to: SocketAddr,
     /// The address of this machine to send from, in the socket's own family; `None`: the system chooses.
     pub from: Option<IpAddr>,
+    /// Not by a socket of datagrams but by the connection from there. Whoever sends looks at that; nothing here does.
+    pub is_line: bool,
 }
 
 thread_local! {
@@ -64,8 +66,10 @@ pub fn send(socket: BorrowedFd<'_>, way: &Way, contents: &[u8], trains: &[Train]
         let taken = match outcome {
             Ok(taken) => taken,
             Err(error) if refuses_trains(&error) => {
-                UNCUT.set(true);
-                send_uncut(socket, way, left, call)?
+                // A peer to whom nothing at all can be sent (port 0, an address that is gone) says nothing of trains.
+                let taken = send_uncut(socket, way, left, call)?;
+                UNCUT.set(UNCUT.get() || call.iter().any(|train| train.segment < train.bytes));
+                taken
             }
             Err(_) if sent > 0 => return Ok(sent),
             Err(error) => return Err(error),
@@ -196,7 +200,7 @@ mod tests {
     fn pair(host: &str) -> (UdpSocket, UdpSocket, Way) {
         let near = UdpSocket::bind((host, 0)).unwrap();
         let far = UdpSocket::bind((host, 0)).unwrap();
-        let way = Way { to: far.local_addr().unwrap(), from: None };
+        let way = Way { to: far.local_addr().unwrap(), from: None, is_line: false };
         (near, far, way)
     }
 
@@ -229,6 +233,17 @@ mod tests {
         let trains = vec![Train { bytes: 10, segment: 10 }; 40];
         assert_eq!(send(near.as_fd(), &way, &[1; 400], &trains).unwrap(), 40);
         assert_eq!(lens(&far), vec![10; 40]);
+    }
+
+    #[test]
+    fn a_peer_that_cannot_be_reached_says_nothing_of_trains() {
+        let (near, far, way) = pair("127.0.0.1");
+        let trains = [Train { bytes: 200, segment: 100 }];
+        let nowhere = Way { to: SocketAddr::new(way.to.ip(), 0), ..way };
+        assert!(send(near.as_fd(), &nowhere, &[0; 200], &trains).is_err());
+        assert!(!UNCUT.get(), "trains are cut by the kernel as before");
+        assert_eq!(send(near.as_fd(), &way, &[0; 200], &trains).unwrap(), 1);
+        assert_eq!(lens(&far), [100, 100]);
     }
 
     #[test]

@@ -122,6 +122,10 @@ impl Udp {
             };
             let joined = room.get(..meta.len).unwrap_or_default();
             traffic::note_received(joined.len());
+            // Nobody can be answered there.
+            if route.peer.port() == 0 {
+                continue;
+            }
             for datagram in joined.chunks(meta.stride.max(1)) {
                 take(route, datagram);
                 count += 1;
@@ -153,8 +157,12 @@ impl Udp {
     /// What the system says when none left: `WouldBlock` when the kernel's buffer is full.
     pub fn send_trains(&self, way: &Way, contents: &[u8], trains: &[Train]) -> io::Result<usize> {
         let from = way.from.map(|ip| self.outward((ip, 0).into()).ip());
-        let left =
-            trains::send(self.socket.as_fd(), &Way { to: self.outward(way.to), from }, contents, trains)?;
+        let left = trains::send(
+            self.socket.as_fd(),
+            &Way { to: self.outward(way.to), from, ..*way },
+            contents,
+            trains,
+        )?;
         traffic::note_sent(trains.iter().take(left).map(|train| train.bytes).sum());
         Ok(left)
     }

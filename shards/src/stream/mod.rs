@@ -46,7 +46,7 @@ pub use subscriber::{Gauge, Subscriber};
 pub use tap::Relay;
 pub use timeline::{Repairs, STEP_MIN, Timeline};
 
-use crate::media::{StreamKey, Timestamp, TrackId, TrackKind};
+use crate::media::{Codec, StreamKey, Timestamp, TrackId, TrackKind};
 
 /// The weight of the newest tick in the share of a stream's walks.
 const SHARE_NEWEST: f32 = 0.3;
@@ -336,6 +336,13 @@ impl Stream {
     /// Whether all its tracks are known.
     pub fn is_settled(&self) -> bool {
         self.inner.borrow().is_settled()
+    }
+
+    /// Whether it has, or may still come to have, a track of this codec: `false` when it is known to have others of that kind.
+    pub fn carries(&self, codec: Codec) -> bool {
+        let inner = self.inner.borrow();
+        let mut same = inner.scene().tracks().iter().filter(|track| track.id.kind == codec.kind()).peekable();
+        !inner.is_settled() || same.peek().is_none() || same.any(|track| track.codec == codec)
     }
 
     /// Readers of all renditions.

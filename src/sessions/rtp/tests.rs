@@ -129,7 +129,7 @@ struct Player {
 }
 
 fn way() -> Way {
-    Way { to: SocketAddr::from(([127, 0, 0, 1], 9)), from: None }
+    Way { to: SocketAddr::from(([127, 0, 0, 1], 9)), from: None, is_line: false }
 }
 
 impl House {

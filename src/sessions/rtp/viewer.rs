@@ -184,9 +184,9 @@ impl Viewer {
         self.way.set(Some(way));
     }
 
-    /// Nothing goes to `peer` any more: somebody else is there now.
-    pub fn lose_way(&self, peer: SocketAddr) {
-        self.way.set(self.way.get().filter(|way| way.to != peer));
+    /// Nothing goes to `peer` any more, by datagrams or by its line: somebody else is there now.
+    pub fn lose_way(&self, peer: SocketAddr, is_line: bool) {
+        self.way.set(self.way.get().filter(|way| (way.to, way.is_line) != (peer, is_line)));
     }
 
     /// When to call [`on_time`](Self::on_time), and to poll the subscriber, at the latest.

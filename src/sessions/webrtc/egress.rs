@@ -8,27 +8,28 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use shards::{
-    media::{StreamKey, Timestamp},
+    media::{StreamKey, Timestamp, TrackKind},
     stream::{Leave, ReaderStats, Stream, Subscriber},
 };
-use str0m::{Rtc, media::Mid, rtp::Extension};
+use str0m::{Rtc, media::Mid, net::Protocol, rtp::Extension};
 
 use super::{
     kick::Kick,
     negotiate::{codec_of, kind_of},
+    table::Way,
     tcp::Lines,
 };
 use crate::{
     net::{
-        trains::{Train, Way},
-        udp::{Route, Udp},
+        trains::{self, Train},
+        udp::Udp,
     },
     protocols::whip::{Chosen, Offer},
     sessions::rtp::{
@@ -46,8 +47,8 @@ struct Ways {
 }
 
 impl Wire for Ways {
-    fn send(&self, way: &Way, contents: &[u8], trains: &[Train]) -> io::Result<usize> {
-        if !self.lines.has(way.to) {
+    fn send(&self, way: &trains::Way, contents: &[u8], trains: &[Train]) -> io::Result<usize> {
+        if !way.is_line {
             return self.udp.send_trains(way, contents, trains);
         }
         let mut rest = contents;
@@ -161,11 +162,13 @@ impl Viewer {
     }
 
     /// Lets media flow along `route` as soon as there are a connection and keys. `false`: that failed for good.
-    pub fn start(&mut self, route: Option<Route>, now: Instant) -> bool {
+    pub fn start(&mut self, route: Option<(Way, Option<IpAddr>)>, now: Instant) -> bool {
         if self.flowing.is_some() || !self.is_connected {
             return true;
         }
-        let (Some(keys), Some(route)) = (self.keys.take(), route) else { return true };
+        // Keys without a way are kept until there is one.
+        let Some(route) = route else { return true };
+        let Some(keys) = self.keys.take() else { return true };
         let shared = self.outlet.shared(self.stream.key());
         let (kick, slot) = (Rc::clone(&self.outlet.kick), self.slot);
         let lines: Vec<LineOptions> = self.lines.iter().map(|(_, line)| line.clone()).collect();
@@ -181,7 +184,7 @@ impl Viewer {
         ) else {
             return false;
         };
-        viewer.set_way(way(route));
+        viewer.set_way(outward(route));
         let mux = || Box::new(RtpMux::new(shared)) as _;
         let subscriber = self.stream.subscribe(RENDITION, mux, Rc::clone(&viewer) as _);
         self.flowing = Some((viewer, subscriber));
@@ -189,23 +192,23 @@ impl Viewer {
     }
 
     /// A control packet came. Whether it was truly the viewer's; from there it wants to be sent to.
-    pub fn hear(&mut self, route: Route, datagram: &[u8], now: Instant) -> bool {
+    pub fn hear(&mut self, route: (Way, Option<IpAddr>), datagram: &[u8], now: Instant) -> bool {
         let Some((viewer, _)) = &self.flowing else { return false };
         let mut room = [0; CONTROL_MAX];
         let Some(packet) = room.get_mut(..datagram.len()) else { return false };
         packet.copy_from_slice(datagram);
         let Some(wishes) = viewer.on_rtcp(packet, now) else { return false };
-        viewer.set_way(way(route));
+        viewer.set_way(outward(route));
         if let Some(track) = wishes.key {
             self.stream.request_key_of(track);
         }
         true
     }
 
-    /// The way to `peer` is another's; media goes nowhere until the viewer is heard again.
-    pub fn lose(&self, peer: SocketAddr) {
+    /// This way is another's; media goes nowhere until the viewer is heard again.
+    pub fn lose(&self, way: Way) {
         if let Some((viewer, _)) = &self.flowing {
-            viewer.lose_way(peer);
+            viewer.lose_way(way.peer, way.protocol == Protocol::Tcp);
         }
     }
 
@@ -235,6 +238,14 @@ impl Viewer {
         }
     }
 
+    /// What the stream has instead of the pictures that were agreed on, if it has others now.
+    pub fn outgrown(&self) -> Option<String> {
+        let mut pictures =
+            self.lines.iter().map(|(_, line)| line.codec).filter(|c| c.kind() == TrackKind::Video);
+        let agreed = pictures.next().filter(|codec| !self.stream.carries(*codec))?;
+        Some(format!("the stream has no {} any more: ask again for what it has", agreed.name()))
+    }
+
     /// Says that its sources leave.
     pub fn goodbye(&self) {
         if let Some((viewer, _)) = &self.flowing {
@@ -243,7 +254,7 @@ impl Viewer {
     }
 }
 
-fn way(route: Route) -> Way {
-    let Route { peer, local } = route;
-    Way { to: SocketAddr::new(peer.ip(), peer.port()), from: local }
+fn outward((way, from): (Way, Option<IpAddr>)) -> trains::Way {
+    let to = SocketAddr::new(way.peer.ip(), way.peer.port());
+    trains::Way { to, from, is_line: way.protocol == Protocol::Tcp }
 }

@@ -33,6 +33,9 @@ use crate::protocols::whip::{Chosen, Offer};
 /// A publisher is asked for keyframes no more often: each costs it a large picture.
 pub const KEY_REQUEST_MIN: Duration = Duration::from_millis(500);
 
+/// How far a picture may be shown before one that came earlier: more than any encoder's B-frames.
+const REORDER_MAX: Timestamp = Timestamp::from_millis(1_000);
+
 /// A layer of which nothing came for so long has stopped: encoders drop the largest when the network is slow.
 const LAYER_SILENCE: Duration = Duration::from_secs(1);
 
@@ -200,9 +203,13 @@ impl Ingest {
         if adapted.is_news {
             line.told = None;
         }
-        // A picture that is shown before the one that came before it is decoded after it all the same.
+        // A picture that is shown before the one that came before it is decoded after it all the same. One that is shown long before
+        // is of a clock that was set back: the stream repairs that.
         let step = Timestamp::from_millis(1);
-        let dts = line.last.map_or(shown, |last| if shown > last { shown } else { last + step });
+        let dts = match line.last {
+            Some(last) if shown <= last && last - shown < REORDER_MAX => last + step,
+            _ => shown,
+        };
         line.last = Some(dts);
         if adapted.kind == FrameKind::Key {
             self.choose_main(at, heard);

@@ -119,9 +119,9 @@ fn str0m_codec(codec: Codec) -> Option<str0m::format::Codec> {
 }
 
 /// A lite agent answers checks from wherever they come; candidates are noted all the same, as checks they imply. Those that are
-/// of no use (other transports, names that only the client's network knows) are passed over (§4.3.2).
-pub fn note_candidates(rtc: &mut Rtc, frag: &Frag) {
-    for candidate in &frag.candidates {
+/// of no use (other transports, names that only the client's network knows) are passed over (§4.3.2), and so are those beyond `room`.
+pub fn note_candidates(rtc: &mut Rtc, frag: &Frag, room: usize) {
+    for candidate in frag.candidates.iter().take(room) {
         if let Ok(candidate) = Candidate::from_sdp_string(candidate) {
             rtc.add_remote_candidate(candidate);
         }

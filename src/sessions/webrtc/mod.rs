@@ -279,14 +279,15 @@ impl WebRtc {
         self.directory.of_name(name)
     }
 
-    /// Takes what came over TCP instead; whether it was a session's.
+    /// Takes what came over TCP instead; whether the way is a session's.
     fn frame(&self, peer: SocketAddr, datagram: &[u8]) -> bool {
         let now = Instant::now();
-        let slot = self.take(now, Way { protocol: Protocol::Tcp, peer }, None, datagram);
-        if let Ok(slot) = slot {
+        let way = Way { protocol: Protocol::Tcp, peer };
+        if let Ok(slot) = self.take(now, way, None, datagram) {
             self.settle(slot, now);
         }
-        slot.is_ok()
+        // A name alone opens nothing: the session's password does.
+        self.table.borrow().of_way(way).is_some()
     }
 
     /// Gives a datagram to its session; the session's place.

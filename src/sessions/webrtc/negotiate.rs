@@ -111,7 +111,7 @@ pub fn choose(offer: &Offer, side: Side, order: &[Codec]) -> Result<Vec<Option<C
             let kind = kind_of(media).filter(|_| wants(&media) && !media.is_refused)?;
             let count =
                 counts.get_mut(usize::from(kind == TrackKind::Video)).filter(|count| **count < tracks_max)?;
-            let codec = order.iter().find_map(|codec| best(media, *codec))?;
+            let codec = order.iter().find_map(|codec| best(side, media, *codec))?;
             *count += 1;
             Some(Chosen { codec })
         })
@@ -159,12 +159,14 @@ pub fn choose(offer: &Offer, side: Side, order: &[Codec]) -> Result<Vec<Option<C
 
 /// The best of a section's forms of `codec`. H.264 has several: packetization mode 1 is better, and in it the profile that
 /// the client names first.
-fn best(media: &Media, codec: Codec) -> Option<OfferedCodec> {
+fn best(side: Side, media: &Media, codec: Codec) -> Option<OfferedCodec> {
     let forms = media.codecs.iter().filter(|offered| codec_of(offered) == Some(codec));
     let found = match codec {
         Codec::H264 => {
             let rank = |offered: &&OfferedCodec| offered.parameter("packetization-mode") != Some("1");
-            forms.min_by_key(rank)
+            // What viewers get is cut for mode 1 (RFC 6184 §6.2 knows no such packets in mode 0).
+            let fits = |offered: &&OfferedCodec| side == Side::Publish || !rank(offered);
+            forms.filter(fits).min_by_key(rank)
         }
         // Profile 0 is 4:2:0 with 8 bits, which everybody can decode.
         Codec::Vp9 => {
@@ -195,6 +197,15 @@ mod tests {
     fn pts(offer: &Offer, side: Side, order: &[Codec]) -> Vec<Option<u8>> {
         let chosen = choose(offer, side, order).unwrap();
         chosen.into_iter().map(|chosen| chosen.map(|chosen| chosen.codec.pt)).collect()
+    }
+
+    /// RFC 6184 §6.2: mode 0 knows neither fragments nor aggregates, and viewers get both.
+    #[test]
+    fn who_takes_single_units_alone_may_publish_and_not_play() {
+        let single = "a=rtpmap:97 H264/90000\r\na=fmtp:97 packetization-mode=0\r\n";
+        let order = [Codec::H264, Codec::Opus];
+        assert_eq!(pts(&offer("sendonly", single), Side::Publish, &order), [Some(111), Some(97)]);
+        assert!(choose(&offer("recvonly", single), Side::Play, &order).is_err());
     }
 
     #[test]

@@ -128,10 +128,26 @@ pub struct Session {
     connect_until: Option<Instant>,
     ended: Option<String>,
     /// Where DTLS goes: the pair of addresses that ICE has chosen.
-    secured: Option<SocketAddr>,
+    secured: Option<Way>,
+    /// Ways on which it was heard, ever.
+    wandered: usize,
+    /// Candidates of the peer that were noted.
+    candidates: usize,
 }
 
+/// Ways on which one session may be heard: a phone changes networks now and then, and a NAT its ports.
+const WANDERED_MAX: usize = 256;
+/// Candidates of a peer, most of which are of no use to a server that waits for its checks.
+const CANDIDATES_MAX: usize = 64;
+
 impl Session {
+    /// How many more candidates of the peer are noted; `count` come now.
+    pub fn room_for_candidates(&mut self, count: usize) -> usize {
+        let room = CANDIDATES_MAX.saturating_sub(self.candidates).min(count);
+        self.candidates += room;
+        room
+    }
+
     /// A session whose answer is about to be sent. `locals` are the candidates that the peer was told.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
@@ -168,6 +184,8 @@ impl Session {
             connect_until: Some(now + connect_within),
             ended: None,
             secured: None,
+            wandered: 0,
+            candidates: 0,
         }
     }
 
@@ -216,11 +234,11 @@ impl Session {
             self.lost.remove(0);
         }
         self.lost.push(way);
-        if self.secured == Some(way.peer) {
+        if self.secured == Some(way) {
             self.secured = None;
         }
         if let Role::Play(viewer) = &self.role {
-            viewer.lose(way.peer);
+            viewer.lose(way);
         }
     }
 
@@ -233,7 +251,6 @@ impl Session {
         datagram: &[u8],
         around: &Surroundings<'_>,
     ) -> bool {
-        self.received += datagram.len() as u64;
         if let Some(unsignalled) = &mut self.unsignalled {
             unsignalled.look(datagram, &mut self.rtc);
         }
@@ -247,6 +264,13 @@ impl Session {
             if !self.rtc.accepts(&input) {
                 return false;
             }
+            // Each is remembered by the machine for good.
+            if !self.ways.contains(&way) {
+                if self.wandered >= WANDERED_MAX {
+                    return false;
+                }
+                self.wandered += 1;
+            }
             // It is here again, and is to be answered.
             self.lost.retain(|known| *known != way);
             self.local = local.or(self.local);
@@ -255,13 +279,14 @@ impl Session {
             && is_media(datagram)
         {
             // Media and its control packets never reach a viewer's str0m.
-            let route = Route { peer: way.peer, local };
-            if viewer.hear(route, datagram, now) {
+            if viewer.hear((way, local), datagram, now) {
+                self.received += datagram.len() as u64;
                 self.heard = now;
-                self.local = route.local;
+                self.local = local;
             }
             return false;
         }
+        self.received += datagram.len() as u64;
         self.heard = now;
         self.feed(now, input, around);
         is_stun
@@ -289,7 +314,7 @@ impl Session {
                 self.drain(now, around);
             }
             Role::Play(viewer) => {
-                let route = self.secured.map(|peer| Route { peer, local: self.local });
+                let route = self.secured.map(|way| (way, self.local));
                 let started = viewer.start(route, now);
                 viewer.on_time(now);
                 if let Some(deadline) = viewer.deadline() {
@@ -323,7 +348,7 @@ impl Session {
                         continue;
                     }
                     if transmit.contents.first().is_some_and(|first| DTLS.contains(first)) {
-                        self.secured = Some(transmit.destination);
+                        self.secured = Some(Way { protocol: transmit.proto, peer: transmit.destination });
                     }
                     self.transmit(&transmit, around);
                 }
@@ -385,6 +410,11 @@ impl Session {
                 Leave::Ended => "the stream ended",
                 Leave::Stalled | Leave::PeerGone => "the viewer took nothing for too long",
             });
+        }
+        if let Role::Play(viewer) = &self.role
+            && let Some(why) = viewer.outgrown()
+        {
+            self.end(why);
         }
         self.place.tally.set(self.reading());
         if let Poll::Ready(closing) = self.place.entry.poll_closing(&mut Context::from_waker(Waker::noop())) {

@@ -354,7 +354,8 @@ impl WebRtc {
             let answer = accept(&mut session.rtc, &clean).map_err(Refused::Answer)?;
             // Of the form that leads packets here, as the first ones were.
             session.rtc.direct_api().set_local_ice_credentials(credentials(self.shard.id()));
-            note_candidates(&mut session.rtc, &frag);
+            let room = session.room_for_candidates(frag.candidates.len());
+            note_candidates(&mut session.rtc, &frag, room);
             session.names.peer_ufrag.clone_from(ufrag);
             let creds = session.rtc.direct_api().local_ice_credentials();
             session.names.etag = etag(&creds.ufrag);
@@ -364,7 +365,8 @@ impl WebRtc {
             table.rename(slot, creds.ufrag);
             return Ok(response);
         }
-        note_candidates(&mut session.rtc, &frag);
+        let room = session.room_for_candidates(frag.candidates.len());
+        note_candidates(&mut session.rtc, &frag, room);
         drop(table);
         self.kick.ready(slot);
         Ok(Response::new(Status::NO_CONTENT))

@@ -12,6 +12,7 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -81,12 +82,6 @@ impl Lines {
         }
     }
 
-    /// Whether `peer` is connected.
-    pub fn has(&self, peer: SocketAddr) -> bool {
-        let lines = self.lines.borrow();
-        !lines.is_empty() && lines.contains_key(&peer)
-    }
-
     /// The session is over: its connection closes once it has sent what waits.
     pub fn close(&self, peer: SocketAddr) {
         if let Some(line) = self.lines.borrow().get(&peer) {
@@ -95,6 +90,9 @@ impl Lines {
         }
     }
 }
+
+/// A connection on which no session's datagram comes for so long is of no use, and closes.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Takes one frame off the front of `input`. `Ok(None)`: more bytes, please. `Err`: it is longer than any datagram.
 fn next_frame(input: &mut BytesMut) -> Result<Option<BytesMut>, ()> {
@@ -144,8 +142,8 @@ async fn carry(webrtc: &Rc<WebRtc>, client: &Client, line: &Line, mut input: Byt
             match next_frame(&mut input) {
                 Ok(Some(frame)) => {
                     if webrtc.frame(peer, &frame) {
-                        // From here on the session's own patience counts.
-                        client.entry().expect_nothing();
+                        // A session asks on each of its ways every few seconds.
+                        client.entry().expect_within(SILENCE_MAX);
                     }
                 }
                 Ok(None) => break,

@@ -91,6 +91,16 @@ fn feedback_as_chromium_writes_it_is_understood() {
     );
 }
 
+/// Ten parts of forty bytes would be six hundred thousand steps.
+#[test]
+fn feedback_about_more_packets_than_anybody_sent_is_not_walked() {
+    let mut body =
+        vec![0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 5, 0xff, 0xff, 0, 0, 2, 3, 0x1f, 0xff, 0x1f, 0xff];
+    assert!(!parse(&body).any(|packet| matches!(packet, Packet::Twcc(_))));
+    body[14..16].copy_from_slice(&2_048u16.to_be_bytes());
+    assert!(parse(&body).any(|packet| matches!(packet, Packet::Twcc(_))));
+}
+
 proptest! {
     #[test]
     fn feedback_survives_the_round_trip(

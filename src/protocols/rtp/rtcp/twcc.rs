@@ -33,13 +33,20 @@ const REFERENCE: i64 = 64_000;
 /// Units of a delta, in microseconds.
 const DELTA: i64 = 250;
 
+/// Packets of one feedback, at most: twice what senders remember. Two bytes can speak of thousands, and each is looked at.
+const COUNT_MAX: u16 = 2_048;
+
 impl<'a> Feedback<'a> {
     /// Reads the body of a feedback packet, from the sender's SSRC on.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let (head, chunks) = body.split_first_chunk::<16>()?;
+        let count = u16::from_be_bytes([head[10], head[11]]);
+        if count > COUNT_MAX {
+            return None;
+        }
         Some(Self {
             base: u16::from_be_bytes([head[8], head[9]]),
-            count: u16::from_be_bytes([head[10], head[11]]),
+            count,
             reference: (u32_at(head, 12) as i32) >> 8,
             number: head[15],
             chunks,
