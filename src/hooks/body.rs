@@ -40,6 +40,16 @@ impl Action {
         }
     }
 
+    /// What is told when the one who was asked about is gone; `None` of what is told itself.
+    pub const fn counterpart(self) -> Option<Self> {
+        match self {
+            Self::Connect => Some(Self::Close),
+            Self::Publish => Some(Self::Unpublish),
+            Self::Play => Some(Self::Stop),
+            Self::Close | Self::Unpublish | Self::Stop => None,
+        }
+    }
+
     pub(super) const fn index(self) -> usize {
         self as usize
     }

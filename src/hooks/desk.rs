@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    Action, Settings, Shared,
+    Action, Farewell, Hooks, Settings, Shared, Who,
     call::{Failure, shown},
     outbox::{Lane, Outbox, Outcome},
 };
@@ -32,13 +32,13 @@ const NAP: Duration = Duration::from_secs(60);
 /// A worker's stack in bytes: a TLS handshake in a debug build takes a third of it.
 const STACK: usize = 1 << 20;
 
-/// How much workers step back before shards, as `nice` counts.
-const NICE: i32 = 10;
+/// How much workers step back before shards, as `nice` counts: as far as they can, for hundreds may wake at one moment.
+const NICE: i32 = 19;
 
 /// What comes in.
 pub(super) enum Letter {
     /// Somebody waits at the door.
-    Decide(Decision),
+    Decide(Box<Decision>),
     /// Something has happened.
     Tell { lane: Lane, note: Arc<str> },
     /// Somebody needs a document.
@@ -52,22 +52,24 @@ pub(super) enum Letter {
 /// A question to the backend, all its URLs one after the other; the first no ends it.
 pub(super) struct Decision {
     pub action: Action,
-    pub client: Arc<str>,
     pub body: String,
+    pub who: Who,
     pub asked: Instant,
-    pub promise: Promise<Result<(), Failure>>,
+    pub promise: Promise<Result<Farewell, Failure>>,
+    /// Where the farewell goes.
+    pub hooks: Hooks,
 }
 
 /// What a worker is to do.
 enum Work {
-    Decide(Decision),
+    Decide(Box<Decision>),
     Tell { lane: Lane, note: Arc<str> },
     Fetch { url: String, promise: Promise<Result<Vec<u8>, String>> },
 }
 
 /// What a worker has done.
 pub(super) enum Report {
-    Decided { action: Action, client: Arc<str>, url: Arc<str>, failure: Option<Failure> },
+    Decided { action: Action, client: String, url: Arc<str>, failure: Option<Failure> },
     Told { lane: Lane, failure: Option<Failure> },
     Fetched,
 }
@@ -302,7 +304,8 @@ fn work_off(worker: u32, tasks: &Receiver<Task>, door: &SyncSender<Letter>) {
 
 fn run(work: Work, settings: &Settings) -> Report {
     match work {
-        Work::Decide(Decision { action, client, body, promise, .. }) => {
+        Work::Decide(decision) => {
+            let Decision { action, body, who, promise, hooks, .. } = *decision;
             let urls = settings.options.urls(action);
             let mut url = urls.first().cloned().unwrap_or_default();
             let mut outcome = Ok(());
@@ -313,8 +316,10 @@ fn run(work: Work, settings: &Settings) -> Report {
                     break;
                 }
             }
-            promise.keep(outcome.clone());
-            Report::Decided { action, client, url, failure: outcome.err() }
+            let (client, failure) = (who.client_id.clone(), outcome.as_ref().err().cloned());
+            // If nobody waits for it any more, the farewell is told here, before the report: the desk hears of it in time.
+            promise.keep(outcome.map(|()| Farewell::new(hooks, action, who)));
+            Report::Decided { action, client, url, failure }
         }
         Work::Tell { lane, note } => {
             let failure = guarded(|| settings.client.ask(&lane.url, &note)).err();

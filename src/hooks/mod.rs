@@ -6,6 +6,7 @@
 mod body;
 mod call;
 mod desk;
+mod farewell;
 mod outbox;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use body::{Action, Who};
 pub use call::DOCUMENT_BYTES_MAX;
 use call::{Client, Failure};
 use desk::{Decision, Desk, Letter};
+pub use farewell::Farewell;
 use outbox::Lane;
 pub use outbox::Patience;
 
@@ -224,41 +226,51 @@ impl Hooks {
         !self.shared.settings.load().options.urls(action).is_empty()
     }
 
+    /// Whether anybody is called about who does this or has done it: `before`, or what follows it.
+    pub fn cares(&self, before: Action) -> bool {
+        self.wants(before) || before.counterpart().is_some_and(|after| self.wants(after))
+    }
+
     /// Whether anybody is called at all.
     pub fn is_calling(&self) -> bool {
         Action::ALL.iter().any(|action| self.wants(*action))
     }
 
-    /// Asks whether `who` may do what it wants. All URLs must say yes.
+    /// Asks whether `who` may do what it wants. All URLs must say yes. Who is let in holds the farewell until it goes; if
+    /// nobody waits for the answer any more, the yes and its farewell follow each other.
     ///
     /// # Errors
     /// When one says no, or does not answer and that means no.
-    pub fn decide(&self, action: Action, who: &Who) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let answer = self.wants(action).then(|| self.ask(action, who));
-        let shared = Arc::clone(&self.shared);
+    pub fn decide(
+        &self,
+        action: Action,
+        who: Who,
+    ) -> impl Future<Output = Result<Farewell, Refusal>> + use<> {
+        let answer = self.wants(action).then(|| self.ask(action, who.clone()));
+        let hooks = self.clone();
         async move {
-            let Some(answer) = answer else { return Ok(()) };
-            let _waits = Waits::new(&shared);
-            match answer.await {
-                Some(Ok(())) => Ok(()),
+            let Some(answer) = answer else { return Ok(Farewell::new(hooks, action, who)) };
+            let waits = Waits::new(&hooks.shared);
+            let answer = answer.await;
+            drop(waits);
+            match answer {
+                Some(Ok(farewell)) => Ok(farewell),
                 Some(Err(Failure::Rejected(_))) => Err(Refusal::Rejected(action)),
-                Some(Err(Failure::Unanswered(_))) | None => match shared.settings.load().options.on_error {
-                    OnError::Allow => Ok(()),
-                    OnError::Deny => Err(Refusal::Unanswered(action)),
-                },
+                Some(Err(Failure::Unanswered(_))) | None => {
+                    match hooks.shared.settings.load().options.on_error {
+                        OnError::Allow => Ok(Farewell::new(hooks.clone(), action, who)),
+                        OnError::Deny => Err(Refusal::Unanswered(action)),
+                    }
+                }
             }
         }
     }
 
-    fn ask(&self, action: Action, who: &Who) -> Answer<Result<(), Failure>> {
+    fn ask(&self, action: Action, who: Who) -> Answer<Result<Farewell, Failure>> {
         let (promise, answer) = promise::promise();
-        let decision = Decision {
-            action,
-            client: Arc::from(who.client_id.as_str()),
-            body: body::write(action, &self.shared.identity, who),
-            asked: Instant::now(),
-            promise,
-        };
+        let body = body::write(action, &self.shared.identity, &who);
+        let hooks = self.clone();
+        let decision = Box::new(Decision { action, body, who, asked: Instant::now(), promise, hooks });
         if self.inbox.try_send(Letter::Decide(decision)).is_err() {
             self.shared.overflow();
         }

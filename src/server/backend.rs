@@ -54,25 +54,24 @@ pub fn behind(policy: Gate, hooks: Hooks) -> Gate {
 }
 
 async fn consult(hooks: &Hooks, ask: &Ask, mut grant: Grant) -> Result<Grant, Denied> {
-    let (before, after) = match ask.action {
-        access::Action::Publish => (Action::Publish, Action::Unpublish),
-        access::Action::Play => (Action::Play, Action::Stop),
+    let before = match ask.action {
+        access::Action::Publish => Action::Publish,
+        access::Action::Play => Action::Play,
     };
     // Who only looks neither plays nor stops.
-    if ask.looks || !(hooks.wants(before) || hooks.wants(after)) {
+    if ask.looks || !hooks.cares(before) {
         return Ok(grant);
     }
-    let who = who(hooks, ask);
-    hooks.decide(before, &who).await.map_err(denied)?;
-    grant.held.push(Box::new(Farewell { hooks: hooks.clone(), action: after, who }));
+    let farewell = hooks.decide(before, who(hooks, ask)).await.map_err(denied)?;
+    grant.held.push(Box::new(farewell));
     Ok(grant)
 }
 
 async fn greet(hooks: &Hooks, hello: &Hello) -> Result<Ending, Denied> {
-    if !(hooks.wants(Action::Connect) || hooks.wants(Action::Close)) {
+    if !hooks.cares(Action::Connect) {
         return Ok(Ending::default());
     }
-    let mut who = Who {
+    let who = Who {
         client_id: hello.conn.to_string(),
         ip: hello.ip.to_string(),
         vhost: VHOST.to_owned(),
@@ -82,12 +81,8 @@ async fn greet(hooks: &Hooks, hello: &Hello) -> Result<Ending, Denied> {
         page_url: hello.page_url.clone(),
         ..Who::default()
     };
-    hooks.decide(Action::Connect, &who).await.map_err(denied)?;
-    let hooks = hooks.clone();
-    Ok(Ending::new(move |traffic| {
-        (who.send_bytes, who.recv_bytes) = (traffic.sent, traffic.received);
-        hooks.tell(Action::Close, &who);
-    }))
+    let farewell = hooks.decide(Action::Connect, who).await.map_err(denied)?;
+    Ok(Ending::new(move |traffic| drop(farewell.passed(traffic.sent, traffic.received))))
 }
 
 fn denied(refusal: hooks::Refusal) -> Denied {
@@ -110,18 +105,5 @@ fn who(hooks: &Hooks, ask: &Ask) -> Who {
         stream_url: format!("/{}", ask.key),
         stream_id: Some(hooks.identity().stream_id(&ask.key)),
         ..Who::default()
-    }
-}
-
-/// Held by the session; told when it stops, however that comes about.
-struct Farewell {
-    hooks: Hooks,
-    action: Action,
-    who: Who,
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        self.hooks.tell(self.action, &self.who);
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Entrance, Fixture, Path, Player, Publisher, Server,
-    browser::{Browser, DESKTOP, PHONE, View},
-    http::{ask, exchange},
-    media::Media,
-    scratch, until, within,
+use crate::{
+    life::File,
+    support::{
+        Entrance, Fixture, Path, Player, Publisher, Server,
+        browser::{Browser, DESKTOP, PHONE, View},
+        http::{ask, exchange},
+        media::Media,
+        scratch, until, within,
+    },
 };
 
 /// How long a page may take until something moves, on a machine that does other things as well.
@@ -238,6 +241,38 @@ fn the_server_page_tells_how_the_server_is_set_and_what_it_logs() {
     let said = "return document.querySelector('.log')?.innerText ?? ''";
     until("lines of the log", || browser.run(said).as_str()?.contains("INFO").then_some(()));
     assert_no_errors(&browser);
+}
+
+#[test]
+fn the_file_is_read_again_from_the_server_page() {
+    let file = File::new("console", "log: {level: info}\n");
+    let mut server = file.server().start();
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/server", server.http()));
+    press(&browser, "Read the file again");
+    shows(&browser, "The file says what it said before.");
+    file.write("log: {level: debug}\nlimits: {connections: 4321}\n");
+    press(&browser, "Read the file again");
+    shows(&browser, "Changed: log.level, limits.connections.");
+    shows(&browser, "of 4\u{202f}321");
+    // All that is wrong is told, and nothing of it is done.
+    file.write("log: {level: loud}\nlimits: {connections: 5000}\n");
+    press(&browser, "Read the file again");
+    shows(&browser, "the configuration stays as it was:");
+    shows(&browser, "log.level");
+    let listed = "return document.querySelectorAll('section [role=status] li').length";
+    until("what is wrong", || browser.run(listed).as_u64().filter(|count| *count > 0));
+    shows(&browser, "of 4\u{202f}321");
+    // A key that only a restart changes.
+    file.write("log: {level: debug}\nlimits: {connections: 5000}\ndemo: {frame_rate: 15}\n");
+    press(&browser, "Read the file again");
+    let told = "return document.querySelector('section [role=status] li')?.innerText ?? ''";
+    until("the key's name", || browser.run(told).as_str()?.contains("demo.frame_rate").then_some(()));
+    shows(&browser, "of 4\u{202f}321");
+    // The 409 of the refusal is in the browser's console, and nothing else.
+    let hurt: Vec<String> = errors(&browser).into_iter().filter(|line| !line.contains("409")).collect();
+    assert_eq!(hurt, Vec::<String>::new());
+    server.assert_unhurt();
 }
 
 #[test]

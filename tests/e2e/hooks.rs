@@ -257,6 +257,21 @@ fn every_yes_is_followed_by_exactly_one_end() {
     server.assert_unhurt();
 }
 
+/// The server ends while the backend thinks: whom it lets in after that is gone already, and it hears of that.
+#[test]
+fn who_waits_at_the_door_when_the_server_ends_is_taken_leave_of() {
+    let backend = Backend::slow(Duration::from_secs(1));
+    let mut server = calling(&["on_publish", "on_unpublish"], &backend.url("/")).start();
+    let addr = server.rtmp();
+    let client = thread::spawn(move || Client::publish(addr, "live", "cam").map(|(_, status)| status.code()));
+    let asked = backend.wait("on_publish", "cam");
+    server.stop_within(SOON);
+    let gone = backend.wait("on_unpublish", "cam");
+    assert_eq!(asked.get("client_id"), gone.get("client_id"));
+    let code = client.join().expect("it ends");
+    assert_ne!(code.ok().as_deref(), Some("NetStream.Publish.Start"));
+}
+
 #[test]
 fn hooks_speak_https_to_whom_they_trust() {
     let (cert, key) = certificate();
@@ -339,20 +354,15 @@ fn two_hundred_at_a_slow_door_are_not_noticed_by_those_inside() {
     let crowd = |server: &Server| {
         let addr = server.rtmp();
         let begun = Instant::now();
-        let waiting: Vec<_> = (0..200)
-            .map(|n| {
-                thread::Builder::new()
-                    .stack_size(256 * 1024)
-                    .spawn(move || {
-                        Client::publish(addr, "crowd", &format!("cam{n}")).map(|(_, status)| status.code())
-                    })
-                    .expect("a thread")
-            })
-            .collect();
-        for client in waiting {
-            let code = client.join().expect("a publisher").expect("answered");
-            assert_eq!(code, "NetStream.Publish.Start");
-        }
+        // One thread for all: what stands for other machines must not take the server's cores.
+        let ask = |n| {
+            let mut client = Client::dial(addr)?;
+            client.ask_publish(addr, "crowd", &format!("cam{n}")).map(|()| client)
+        };
+        let waiting: Vec<Client> = (0..200).map(|n| ask(n).expect("the server listens")).collect();
+        let told = waiting.into_iter().map(|mut client| client.status().map(|status| (client, status)));
+        let told: Vec<_> = told.map(|told| told.expect("answered")).collect();
+        assert!(told.iter().all(|(_, status)| status.code() == "NetStream.Publish.Start"));
         let took = begun.elapsed();
         // The same time under watch for both runs.
         thread::sleep(Duration::from_secs(5).saturating_sub(took));
@@ -370,19 +380,17 @@ fn two_hundred_at_a_slow_door_are_not_noticed_by_those_inside() {
         );
         (p99, took)
     };
-    let (without, _) = measure(&Server::start());
-    let backend = Backend::start(|call| {
-        if call.get("app") == "crowd" {
-            thread::sleep(Duration::from_secs(2));
-        }
-        says("200 OK", "0")
-    });
-    let server =
-        calling(&["on_publish", "on_unpublish"], &backend.url("/")).set("hooks.timeout", "20s").start();
+    // Viewers go when their publisher goes.
+    let (without, _) = measure(&Server::builder().grace("0ms").start());
+    let pause = Duration::from_secs(2);
+    let backend =
+        Backend::waiting_room(pause, |call| call.get("app") == "crowd" && call.get("action") == "on_publish");
+    let asking = calling(&["on_publish", "on_unpublish"], &backend.url("/")).set("hooks.timeout", "20s");
+    let server = asking.grace("0ms").start();
     let (with, took) = measure(&server);
-    assert!(took >= Duration::from_secs(2), "each has waited: {took:?}");
+    assert!(took >= pause, "each has waited: {took:?}");
     assert!(took < Duration::from_secs(15), "one after the other would take 400 s: {took:?}");
-    // On two cores that backend, publishers and players share with the server: 400 threads of this test wake at one moment, so
-    // this bounds a stall of a shard, which would be seconds, and not the microseconds that a hook costs it.
-    assert!(with < without * 3.0 + 100.0, "p99 moved from {without:.1} ms to {with:.1} ms");
+    // Two cores that publishers and players share with the server, which is a debug build: a stall of a shard would be seconds.
+    // docs/performance.md has what it is on a machine with a core for each.
+    assert!(with < without + 20.0, "p99 moved from {without:.1} ms to {with:.1} ms");
 }

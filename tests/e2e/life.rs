@@ -32,20 +32,20 @@ use crate::{
 const KEY: &str = "live/cam";
 
 /// A configuration file of a story's own, and a server that has read it.
-struct File(PathBuf);
+pub struct File(PathBuf);
 
 impl File {
-    fn new(name: &str, text: &str) -> Self {
+    pub fn new(name: &str, text: &str) -> Self {
         let file = Self(scratch(&format!("{name}.{}.yaml", std::process::id())));
         file.write(text);
         file
     }
 
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         fs::write(&self.0, text).expect("the scratch directory can be written");
     }
 
-    fn server(&self) -> Builder {
+    pub fn server(&self) -> Builder {
         // Settings on the command line would be the last word on them.
         Server::quiet_builder().arg("--config").arg(&self.0.to_string_lossy())
     }

@@ -13,6 +13,7 @@ mod console;
 mod hooks;
 mod hostile;
 mod http;
+mod late;
 mod life;
 mod mirrors;
 mod play_matrix;

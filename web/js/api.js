@@ -8,11 +8,14 @@
 const KEPT = 'shardcast.credentials';
 const TIMEOUT = 8000;
 
-/** Why a request brought nothing. `kind`: `unauthorized`, `forbidden`, `missing`, `offline` or `failed`. */
+/**
+ * Why a request brought nothing. `kind`: `unauthorized`, `forbidden`, `missing`, `offline` or `failed`; `problems`: sentences
+ * about single things that are wrong, often none.
+ */
 export class ApiError extends Error {
-  constructor(kind, sentence, status = 0) {
+  constructor(kind, sentence, status = 0, problems = []) {
     super(sentence);
-    Object.assign(this, { kind, status });
+    Object.assign(this, { kind, status, problems });
   }
 }
 
@@ -53,15 +56,17 @@ function keep(value) {
 /** Tells `wanted` when the server asks who is there, and `changed` when there is another answer to that. */
 export const gate = new EventTarget();
 
-async function sentence(answer) {
+/** What a refusal says: `[sentence, problems]`. */
+async function refusal(answer) {
   const text = await answer.text().catch(() => '');
-  // Plain words are shown as they are; JSON by the field that explains, never raw.
-  if (!text.trimStart().startsWith('{')) return text.trim().slice(0, 400);
+  // Plain words are shown as they are; JSON by the fields that explain, never raw.
+  if (!text.trimStart().startsWith('{')) return [text.trim().slice(0, 400), []];
   try {
-    const { error, message, detail } = JSON.parse(text);
-    return [error, message, detail].find((words) => typeof words === 'string') ?? '';
+    const { error, problems } = JSON.parse(text);
+    const isSentence = (words) => typeof words === 'string';
+    return [isSentence(error) ? error : '', Array.isArray(problems) ? problems.filter(isSentence) : []];
   } catch {
-    return '';
+    return ['', []];
   }
 }
 
@@ -90,7 +95,7 @@ export async function call(method, path, { body, accept = 'json' } = {}) {
     if (accept === 'text') return answer.text();
     return answer.json().catch(() => ({}));
   }
-  const said = await sentence(answer);
+  const [said, problems] = await refusal(answer);
   if (answer.status === 401) {
     ambient = false;
     // An answer to what was shown before says nothing of what is shown now.
@@ -99,7 +104,7 @@ export async function call(method, path, { body, accept = 'json' } = {}) {
   }
   if (answer.status === 403) throw new ApiError('forbidden', said || 'The server does not answer this address.', 403);
   if ([404, 405, 501].includes(answer.status)) throw new ApiError('missing', said || 'This server has no such thing.', answer.status);
-  throw new ApiError('failed', said || `The server answered with status ${answer.status}.`, answer.status);
+  throw new ApiError('failed', said || `The server answered with status ${answer.status}.`, answer.status, problems);
 }
 
 export const get = (path) => call('GET', path);

@@ -1,13 +1,13 @@
 //! An operator's backend: a real HTTP server, plain or TLS, that remembers each call and answers as the story wants.
 //!
-//! A thread for each connection, so that one slow answer holds nobody else up.
+//! A thread for each connection, so that one slow answer holds nobody else up; or two for all, so that a crowd costs no more.
 
 use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -78,6 +78,34 @@ impl Backend {
             thread::sleep(pause);
             says("200 OK", r#"{"code":0}"#)
         })
+    }
+
+    /// That says yes to all at once, and to those whom `waits` names when `pause` has passed. Its two threads do as little as can be
+    /// done, for where the server is measured on the same cores.
+    pub fn waiting_room(pause: Duration, waits: impl Fn(&Call) -> bool + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (addr, calls) = (listener.local_addr().expect("bound"), Arc::<Mutex<Vec<Call>>>::default());
+        let (seats, seated) = channel::<(Instant, TcpStream)>();
+        thread::spawn(move || {
+            for (until, mut socket) in seated {
+                thread::sleep(until.saturating_duration_since(Instant::now()));
+                // It may have gone meanwhile.
+                let _ = socket.write_all(says("200 OK", "0").as_bytes());
+            }
+        });
+        let seen = Arc::clone(&calls);
+        thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                let Some(call) = hear(&mut BufReader::new(&socket)) else { continue };
+                if !waits(&call) {
+                    let _ = socket.write_all(says("200 OK", "0").as_bytes());
+                } else if seats.send((Instant::now() + pause, socket)).is_err() {
+                    return;
+                }
+                seen.lock().expect("nothing panics holding it").push(call);
+            }
+        });
+        Self { addr, scheme: "http", calls }
     }
 
     fn over(

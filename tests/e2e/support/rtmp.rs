@@ -169,18 +169,29 @@ impl Client {
 
     /// The same, on a connection that has shaken hands.
     pub fn start_publish(&mut self, addr: SocketAddr, app: &str, name: &str) -> io::Result<Command> {
+        self.ask_publish(addr, app, name)?;
+        self.status()
+    }
+
+    /// Everything up to and with the `publish` command. What comes back is the caller's to read.
+    pub fn ask_publish(&mut self, addr: SocketAddr, app: &str, name: &str) -> io::Result<()> {
         self.set_chunk_size(4096)?;
         self.connect(app, addr)?;
         self.command("releaseStream", &[Value::Null, Value::text(name)])?;
         self.command("FCPublish", &[Value::Null, Value::text(name)])?;
         self.create_stream()?;
-        self.publish_again(name)
+        self.command_publish(name)
     }
 
     /// The `publish` command on the present stream id, until `onStatus`.
     pub fn publish_again(&mut self, name: &str) -> io::Result<Command> {
-        self.command_on(self.stream_id, "publish", &[Value::Null, Value::text(name), Value::text("live")])?;
+        self.command_publish(name)?;
         self.status()
+    }
+
+    fn command_publish(&mut self, name: &str) -> io::Result<()> {
+        let values = [Value::Null, Value::text(name), Value::text("live")];
+        self.command_on(self.stream_id, "publish", &values).map(drop)
     }
 
     /// Everything up to and with the `play` command. What comes back is the caller's to read.

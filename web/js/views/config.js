@@ -22,7 +22,7 @@ export function configuration({ signIn, changed }) {
   const only = h('input', { type: 'checkbox', onchange: () => render() });
   const reload = h('button', { type: 'button', class: 'button small', onclick: () => again() }, 'Read the file again');
   const summary = h('span', { class: 'muted small' });
-  const said = h('p', { class: 'muted', role: 'status', hidden: true });
+  const said = h('div', { class: 'muted', role: 'status', hidden: true });
   const body = h('tbody', {});
   const scroller = h('div', { class: 'scroller tall', tabindex: '0', role: 'region', 'aria-label': 'Table of keys' }, h('table', { class: 'config' },
     h('caption', { class: 'hidden' }, 'The configuration that counts'),
@@ -68,13 +68,12 @@ export function configuration({ signIn, changed }) {
   async function again() {
     reload.disabled = true;
     try {
-      const answer = await call('POST', '/api/v2/reload');
-      const list = (value) => (Array.isArray(value) ? value.map((one) => (typeof one === 'string' ? one : one?.key)).filter(Boolean) : []);
-      const [done, refused] = [list(answer.changed ?? answer.applied), list(answer.refused ?? answer.needs_restart)];
-      say(said, [done.length ? `Changed: ${done.join(', ')}.` : 'Nothing changed.', refused.length && `Only a restart changes: ${refused.join(', ')}.`].filter(Boolean).join(' '));
+      const { changed: done = [] } = await call('POST', '/api/v2/reload');
+      said.replaceChildren(h('p', {}, done.length ? `Changed: ${done.join(', ')}.` : 'The file says what it said before.'));
       await round();
     } catch (error) {
-      say(said, error.kind === 'missing' ? 'This server reads its file only when it starts.' : error.message);
+      said.replaceChildren(h('p', {}, `${error.message}${error.problems?.length ? ':' : ''}`));
+      if (error.problems?.length) said.append(h('ul', {}, error.problems.map((words) => h('li', {}, words))));
     }
     show(said, true);
     announce(said.textContent);
