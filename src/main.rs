@@ -17,6 +17,9 @@ use shardcast::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages: each thread would hold 2 MiB of its own from its first byte on, and delivering got no
+    // cheaper by them (docs/performance.md). A kernel that does not know this goes on as before.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     let loaded = match cli.prepare(std::env::vars_os()) {
         Prepared::Run(loaded) => loaded,

@@ -33,6 +33,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What waits for a socket at most, bytes: a server that is so far behind takes nothing any more.
 const UNSENT_MAX: usize = 32 << 20;
+/// How many connect at a time: a server that asks somebody else about each of them takes its time.
+const AT_A_TIME: usize = 256;
 /// Between two looks at what servers say to publishers.
 const LISTEN_NS: u64 = 100_000_000;
 /// The longest sleep, so that a stop is seen.
@@ -109,7 +111,7 @@ struct Publisher {
 }
 
 impl Publishers {
-    /// Connects `count` publishers, one after the other, and starts to send.
+    /// Connects `count` publishers, many at a time, and starts to send when all are let in.
     ///
     /// # Errors
     /// When one of them is not let in.
@@ -127,15 +129,14 @@ impl Publishers {
         let error = |url: &str, reason: String| PublishError { url: url.to_owned(), reason };
         let remote = address.resolve().map_err(|e| error(&address.to_string(), e.to_string()))?;
         let sources = Sources::new(remote, count, None);
-        let mut publishers = Vec::new();
-        for n in 0..count {
-            if stopped.load(Ordering::Relaxed) {
-                return Err(error(&address.of(n), "interrupted".to_owned()));
-            }
+        let mut publishers = connect_all(count, |n| {
             let url = address.of(n);
+            if stopped.load(Ordering::Relaxed) {
+                return Err(error(&url, "interrupted".to_owned()));
+            }
             let source = Source::new(programme, run, n as u32);
-            publishers.push(connect_one(&url, remote, sources.of(n), source).map_err(|e| error(&url, e))?);
-        }
+            connect_one(&url, remote, sources.of(n), source).map_err(|e| error(&url, e))
+        })?;
         // Streams begin one after the other, so that their keyframes do not all come at once.
         let begin = clock::now();
         let step = programme.group_us() * 1_000 / count.max(1);
@@ -168,6 +169,36 @@ impl Drop for Publishers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+/// Calls `connect` for each number, many at a time; all that it gave, in their order, or the first failure.
+fn connect_all<T: Send>(
+    count: u64,
+    connect: impl Fn(u64) -> Result<T, PublishError> + Sync,
+) -> Result<Vec<T>, PublishError> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut connected = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= count {
+                return Ok(connected);
+            }
+            // The first failure is all that is told: nobody else needs to come.
+            let one = connect(n).inspect_err(|_| next.store(count, Ordering::Relaxed))?;
+            connected.push((n, one));
+        }
+    };
+    let at_a_time = usize::try_from(count).unwrap_or(AT_A_TIME).min(AT_A_TIME);
+    let connected: Result<Vec<_>, _> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(work)).collect();
+        // A panic there is one here.
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended.map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut all: Vec<(u64, T)> = connected?.into_iter().flatten().collect();
+    all.sort_unstable_by_key(|(n, _)| *n);
+    Ok(all.into_iter().map(|(_, one)| one).collect())
 }
 
 fn connect_one(
