@@ -180,16 +180,6 @@ impl Client {
         self.command("releaseStream", &[Value::Null, Value::text(name)])?;
         self.command("FCPublish", &[Value::Null, Value::text(name)])?;
         self.create_stream()?;
-        self.command_publish(name)
-    }
-
-    /// The `publish` command on the present stream id, until `onStatus`.
-    pub fn publish_again(&mut self, name: &str) -> io::Result<Command> {
-        self.command_publish(name)?;
-        self.status()
-    }
-
-    fn command_publish(&mut self, name: &str) -> io::Result<()> {
         let values = [Value::Null, Value::text(name), Value::text("live")];
         self.command_on(self.stream_id, "publish", &values).map(drop)
     }
