@@ -5,6 +5,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::IpAddr,
+    pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -170,8 +171,14 @@ impl Client {
     ///
     /// # Errors
     /// Why not, for the client.
-    pub async fn ask(&self, gate: &Gate, ask: Ask, within: Duration) -> Result<Grant, Denied> {
-        self.patiently(gate.ask(ask), within).await
+    pub fn ask<'a>(
+        &'a self,
+        gate: &'a Gate,
+        ask: Ask,
+        within: Duration,
+    ) -> Pin<Box<impl Future<Output = Result<Grant, Denied>> + use<'a>>> {
+        // Boxed, so that no session holds the room for its question while it plays.
+        Box::pin(self.patiently(gate.ask(ask), within))
     }
 
     /// Says hello at the gate, as patiently.
@@ -179,7 +186,7 @@ impl Client {
     /// # Errors
     /// Why it may not come in, for the client.
     pub async fn greet(&self, gate: &Gate, hello: Hello, within: Duration) -> Result<(), Denied> {
-        let ending = self.patiently(gate.greet(hello), within).await?;
+        let ending = Box::pin(self.patiently(gate.greet(hello), within)).await?;
         self.at_end(ending);
         Ok(())
     }

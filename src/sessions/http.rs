@@ -442,7 +442,7 @@ pub async fn go_on(
         Wish::Signal(call) => {
             // It comes when the process that this one takes over has let go of its ports.
             let _ = client.entry().race(webrtc::await_start(context)).await;
-            let response = webrtc::answer(context, call, &client, said).await;
+            let response = Box::pin(webrtc::answer(context, call, &client, said)).await;
             let client = say(context, client, &response, reply).await?;
             return Box::pin(serve(context, client, service, input, None)).await;
         }
