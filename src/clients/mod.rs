@@ -15,7 +15,7 @@ use std::{
 };
 
 pub use inquiry::Inquiries;
-pub use roster::{Enrolled, Entry, Meter, Reading, Roster};
+pub use roster::{Enrolled, Entry, Meter, Reading, Reception, Roster};
 use shards::{media::StreamKey, stream::Party};
 pub use window::{SAMPLES, STEP, Window};
 
@@ -96,8 +96,6 @@ impl Kind {
 /// What a client said of itself. What it left out is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// The virtual host that it named, by parameter or as the host of its address. Not part of a stream's key.
-    pub vhost: String,
     /// The address it connected to, up to and including the app.
     pub tc_url: String,
     /// The page that holds the player: RTMP's `pageUrl`, HTTP's Referer.

@@ -7,7 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use shards::{ShardId, media::Timestamp};
@@ -25,8 +25,27 @@ const VISITS: f64 = 4.0;
 /// The target of the lines about sessions that ended, one each: where they go is up to the log.
 pub const SESSIONS: &str = "sessions";
 
+/// What a viewer by WebRTC tells of what reaches it (RFC 3550 §6.4.1), and what was done about it. Counters are since it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reception {
+    /// The share of packets that its last report calls lost, 0 to 1.
+    pub loss: f32,
+    /// The last report's jitter.
+    pub jitter: Duration,
+    /// There and back, where that could be measured.
+    pub round_trip: Option<Duration>,
+    /// Packets that it asked for again.
+    pub missed: u64,
+    /// Of these, those that were still there to be sent.
+    pub resent: u64,
+    /// Keyframes that it asked for.
+    pub key_requests: u64,
+    /// Trains of datagrams that the system would not send to it.
+    pub refused: u64,
+}
+
 /// What one client has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     /// Bytes of the wire from it since its connection began.
     pub bytes_in: u64,
@@ -36,6 +55,8 @@ pub struct Reading {
     pub lag: Timestamp,
     /// How often a viewer was overtaken and skipped to a keyframe.
     pub skips: u64,
+    /// What it tells of its reception; of viewers by WebRTC.
+    pub reception: Option<Reception>,
 }
 
 /// Where a client's figures are read.

@@ -375,7 +375,8 @@ impl Meter for SocketMeter {
     fn read(&self) -> Reading {
         let traffic = self.socket.upgrade().map(|socket| socket.traffic()).unwrap_or_default();
         let (stats, lag) = self.gauge.as_ref().and_then(Gauge::read).unwrap_or_default();
-        Reading { bytes_in: traffic.received, bytes_out: traffic.sent, lag, skips: stats.skips }
+        let (bytes_in, bytes_out) = (traffic.received, traffic.sent);
+        Reading { bytes_in, bytes_out, lag, skips: stats.skips, ..Reading::default() }
     }
 }
 

@@ -80,10 +80,8 @@ impl Visit {
 /// What a client said of itself. SRS has RTMP's address for everybody, so that backends know one form.
 fn said(request: &Request, key: &StreamKey) -> Said {
     let header = |name| note(request.headers.get(name).unwrap_or_default());
-    let named = ["vhost", "domain"].iter().find_map(|name| request.query.get(name));
     let host = request.host().rsplit_once(':').map_or(request.host(), |(host, _)| host);
     Said {
-        vhost: note(named.filter(|name| !name.is_empty()).unwrap_or(host)),
         tc_url: format!("rtmp://{}/{}", note(host), key.app()),
         page_url: header("referer"),
         swf_url: String::new(),

@@ -172,6 +172,14 @@ fn every_answer_is_as_it_is_described() {
         (&viewer["role"], &viewer["type"], &viewer["key"]),
         (&"play".into(), &"rtc-play".into(), &"live/cam".into())
     );
+    let told = until("what the viewer tells of its reception", || {
+        let value = ask(&document, api, "GET", "/api/v2/clients", "/api/v2/clients?stream=live/cam");
+        let viewer = value["clients"].as_array()?.iter().find(|client| client["protocol"] == "whep")?.clone();
+        viewer["reception"]["round_trip_ms"].is_number().then_some(viewer)
+    });
+    assert_eq!((&told["reception"]["loss_percent"], &told["reception"]["refused"]), (&json!(0.0), &json!(0)));
+    let flv = clients.iter().find(|client| client["protocol"] == "flv").expect("it plays");
+    assert_eq!(flv["reception"], Value::Null, "TCP tells nothing of that");
     let stream = until("the sound that is made for the FLV player", || {
         let target = "/api/v2/streams/live/rtc";
         let stream = ask(&document, api, "GET", "/api/v2/streams/{app}/{name}", target);

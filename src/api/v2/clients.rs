@@ -1,6 +1,6 @@
 //! Who publishes and plays, and the end of one of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::{
     Outcome, number,
 };
 use crate::{
-    clients::{Entry, inquiry::Question},
+    clients::{Entry, Reception, inquiry::Question},
     conn_id::ConnId,
     protocols::http::Method,
 };
@@ -90,6 +90,22 @@ fn value(entry: &Entry) -> Value {
         "kbps_out": entry.rate_out / 1_000,
         "lag_ms": reading.lag.millis(),
         "skips": reading.skips,
+        "reception": reading.reception.as_ref().map(reception),
         "shard": entry.shard.0,
+    })
+}
+
+fn reception(reception: &Reception) -> Value {
+    // Tenths are as much as eighths of a byte and clocks of milliseconds tell.
+    let tenths = |value: f64| (value * 10.0).round() / 10.0;
+    let millis = |duration: Duration| tenths(duration.as_secs_f64() * 1e3);
+    json!({
+        "loss_percent": tenths(f64::from(reception.loss) * 100.0),
+        "jitter_ms": millis(reception.jitter),
+        "round_trip_ms": reception.round_trip.map(millis),
+        "missed": reception.missed,
+        "resent": reception.resent,
+        "key_requests": reception.key_requests,
+        "refused": reception.refused,
     })
 }

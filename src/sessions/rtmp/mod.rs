@@ -69,7 +69,6 @@ impl Wish {
 fn said(server: &Server, url: &StreamUrl) -> Said {
     let connect = server.connect();
     Said {
-        vhost: url.vhost.clone().unwrap_or_else(|| url.host.clone()),
         tc_url: connect.tc_url.clone(),
         page_url: connect.page_url.clone(),
         swf_url: connect.swf_url.clone(),

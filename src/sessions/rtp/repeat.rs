@@ -62,7 +62,8 @@ impl Viewer {
                 }
             }
             // What finds no room will be asked for once more.
-            let _ = self.wire.send(&way, &scratch.buffer, &scratch.trains);
+            let left = self.wire.send(&way, &scratch.buffer, &scratch.trains).unwrap_or(0);
+            state.stats.refused += scratch.trains.len().saturating_sub(left) as u64;
         });
     }
 
@@ -95,7 +96,8 @@ impl Viewer {
                 }
             }
             // What finds no room looks like a loss, and tells as much.
-            let _ = self.wire.send(&way, &scratch.buffer, &scratch.trains);
+            let left = self.wire.send(&way, &scratch.buffer, &scratch.trains).unwrap_or(0);
+            state.stats.refused += scratch.trains.len().saturating_sub(left) as u64;
         });
         state.stats.probed += (sent - probe.sent) as u64;
         if elapsed >= PROBE_FOR {

@@ -29,7 +29,7 @@ pub struct ViewerStats {
     pub probed: u64,
     /// Times its pictures were stopped until a keyframe, for its way was too narrow.
     pub mutes: u64,
-    /// Datagrams that the system refused to send.
+    /// Trains of datagrams that the system refused to send, those that were sent again included.
     pub refused: u64,
     /// The last round trip that it let us measure.
     pub round_trip: Option<Duration>,

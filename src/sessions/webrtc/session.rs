@@ -26,7 +26,7 @@ use super::{
     unsignalled::Unsignalled,
 };
 use crate::{
-    clients::{Enrolled, Reading},
+    clients::{Enrolled, Reading, Reception},
     conn_id::ConnId,
     net::{
         connection::Connection,
@@ -429,8 +429,17 @@ impl Session {
             Role::Publish(_) => reading,
             Role::Play(viewer) => {
                 let ((place, lag), sent) = (viewer.standing(), viewer.stats());
+                let reception = Some(Reception {
+                    loss: sent.loss,
+                    jitter: sent.jitter,
+                    round_trip: sent.round_trip,
+                    missed: sent.missed,
+                    resent: sent.resent,
+                    key_requests: sent.key_requests,
+                    refused: sent.refused,
+                });
                 // One whose pictures stopped until a keyframe has skipped to it like any other.
-                Reading { bytes_out: sent.bytes, lag, skips: place.skips + sent.mutes, ..reading }
+                Reading { bytes_out: sent.bytes, lag, skips: place.skips + sent.mutes, reception, ..reading }
             }
         }
     }

@@ -57,7 +57,10 @@ export function viewers(key, { signIn }) {
     const [, how, connected, speed, data, lag, skips] = row.shownIn;
     const publishes = client.role === 'publish';
     say(row.who, client.ip || client.peer || '–');
-    say(row.by, program(client.user_agent) || client.id);
+    const way = client.reception;
+    const far = way && typeof way.round_trip_ms === 'number' ? ` · ${millis(way.round_trip_ms)} there and back` : '';
+    const lossy = way?.loss_percent > 0 ? ` · ${way.loss_percent} % lost` : '';
+    say(row.by, `${program(client.user_agent) || client.id}${far}${lossy}`);
     row.title = [client.id, client.peer, client.user_agent, client.page_url].filter(Boolean).join('\n');
     const words = `${CALLED[client.protocol] ?? client.protocol}${publishes}`;
     if (how.dataset.words !== words) {
