@@ -60,6 +60,11 @@ impl<T> Slot<T> {
 }
 
 impl<T> Promise<T> {
+    /// Whether anybody still waits for it.
+    pub fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.slot) > 1
+    }
+
     /// Gives the value.
     pub fn keep(mut self, value: T) {
         self.kept = true;
@@ -135,7 +140,9 @@ mod tests {
         let (lost, answer) = promise::<u8>();
         drop(lost);
         assert_eq!(answer.wait(Duration::from_secs(10)), None);
-        let (_late, answer) = promise::<u8>();
+        let (late, answer) = promise::<u8>();
+        assert!(late.is_awaited());
         assert_eq!(answer.wait(Duration::from_millis(1)), None);
+        assert!(!late.is_awaited());
     }
 }

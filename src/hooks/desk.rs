@@ -2,6 +2,7 @@
 //!
 //! A call blocks its thread and nobody else, so a slow backend costs threads, up to a bound, and never a shard's time.
 //! Notifications take half of the threads at most: a dead receiver of news must not delay those who wait at the door.
+//! A backend that hears of a connection's end has heard of all it did before: that news waits for a decision about the client.
 //! Invariant: every letter with a promise keeps it or drops it; threads that have nothing to do for a while end.
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 };
 
 use super::{
-    Action, Farewell, Hooks, Settings, Shared, Who,
+    Action, Farewell, Hooks, Options, Settings, Shared, Who,
     call::{Failure, shown},
     outbox::{Lane, Outbox, Outcome},
 };
@@ -40,7 +41,7 @@ pub(super) enum Letter {
     /// Somebody waits at the door.
     Decide(Box<Decision>),
     /// Something has happened.
-    Tell { lane: Lane, note: Arc<str> },
+    Tell { action: Action, lane: Lane, note: Arc<str> },
     /// Somebody needs a document.
     Fetch { url: String, promise: Promise<Result<Vec<u8>, String>> },
     /// A worker is free again.
@@ -84,6 +85,8 @@ pub(super) struct Desk {
     door: SyncSender<Letter>,
     urgent: VecDeque<Work>,
     outbox: Outbox,
+    /// Clients about whom it is being decided, with the news of their connections' ends.
+    deciding: HashMap<String, Vec<(Lane, Arc<str>)>>,
     workers: HashMap<u32, mpsc::Sender<Task>>,
     idle: Vec<(u32, Instant)>,
     next_worker: u32,
@@ -100,6 +103,7 @@ impl Desk {
             door,
             urgent: VecDeque::new(),
             outbox: Outbox::default(),
+            deciding: HashMap::new(),
             workers: HashMap::new(),
             idle: Vec::new(),
             next_worker: 0,
@@ -150,7 +154,10 @@ impl Desk {
         let settings = self.shared.settings.load_full();
         let options = &settings.options;
         match letter {
+            // All shards have ended, and those who asked with them.
+            Letter::Decide(_) | Letter::Fetch { .. } if self.ending.is_some() => {}
             Letter::Decide(decision) if self.urgent.len() < options.decisions_max => {
+                self.deciding.entry(decision.who.client_id.clone()).or_default();
                 self.urgent.push_back(Work::Decide(decision));
             }
             Letter::Fetch { url, promise } if self.urgent.len() < options.decisions_max => {
@@ -158,26 +165,51 @@ impl Desk {
             }
             // Dropped, and so unanswered.
             Letter::Decide(_) | Letter::Fetch { .. } => self.shared.overflow(),
-            Letter::Tell { lane, note } => {
-                if !self.outbox.push(lane, note, &options.patience, Instant::now()) {
-                    self.shared.drop_note();
-                    self.complain("too many notifications wait, one is dropped");
+            Letter::Tell { action: Action::Close, lane, note } => {
+                match self.deciding.get_mut(&*lane.client) {
+                    Some(ends) => ends.push((lane, note)),
+                    None => self.push(lane, note, options),
                 }
             }
+            Letter::Tell { lane, note, .. } => self.push(lane, note, options),
             Letter::Done { worker, report } => {
                 self.idle.push((worker, Instant::now()));
                 self.note(report, &settings);
             }
-            Letter::Quit { until } => self.ending = Some(until),
+            Letter::Quit { until } => {
+                self.ending = Some(until);
+                for work in std::mem::take(&mut self.urgent) {
+                    if let Work::Decide(decision) = work {
+                        self.decided(&decision.who.client_id, options);
+                    }
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, lane: Lane, note: Arc<str>, options: &Options) {
+        if !self.outbox.push(lane, note, &options.patience, Instant::now()) {
+            self.shared.drop_note();
+            self.complain("too many notifications wait, one is dropped");
+        }
+    }
+
+    /// Nothing is being decided about a client any more: its connection's end may be told, if it came meanwhile.
+    fn decided(&mut self, client: &str, options: &Options) {
+        for (lane, note) in self.deciding.remove(client).unwrap_or_default() {
+            self.push(lane, note, options);
         }
     }
 
     fn note(&mut self, report: Report, settings: &Settings) {
         match report {
-            Report::Decided { failure: None, .. } | Report::Fetched => {}
-            Report::Decided { action, client, url, failure: Some(failure) } => {
-                self.shared.count(&failure);
-                self.complain(&format!("{} of {client} at {}: {failure}", action.name(), shown(&url)));
+            Report::Fetched => {}
+            Report::Decided { action, client, url, failure } => {
+                self.decided(&client, &settings.options);
+                if let Some(failure) = failure {
+                    self.shared.count(&failure);
+                    self.complain(&format!("{} of {client} at {}: {failure}", action.name(), shown(&url)));
+                }
             }
             Report::Told { lane, failure } => {
                 self.telling -= 1;
@@ -223,12 +255,16 @@ impl Desk {
         let settings = self.shared.settings.load_full();
         while self.has_hands(settings.options.concurrency) {
             let Some(work) = self.urgent.pop_front() else { break };
-            if let Work::Decide(decision) = &work
-                && now.saturating_duration_since(decision.asked) >= settings.options.timeout
-            {
-                // It has been left standing for as long as a call may take: nobody waits any more.
-                self.shared.overflow();
-                continue;
+            if let Work::Decide(decision) = &work {
+                // It has been left standing for as long as a call may take.
+                let is_late = now.saturating_duration_since(decision.asked) >= settings.options.timeout;
+                if is_late {
+                    self.shared.overflow();
+                }
+                if is_late || !decision.promise.is_awaited() {
+                    self.decided(&decision.who.client_id, &settings.options);
+                    continue;
+                }
             }
             self.give(work, &settings);
         }
@@ -273,9 +309,13 @@ impl Desk {
             }
             Err(error) => {
                 self.complain(&format!("no thread can be started: {error}"));
-                if let Work::Tell { lane, .. } = task.0 {
-                    let failure = Some(Failure::Unanswered("no thread can be started".to_owned()));
-                    self.note(Report::Told { lane, failure }, settings);
+                match task.0 {
+                    Work::Tell { lane, .. } => {
+                        let failure = Some(Failure::Unanswered("no thread can be started".to_owned()));
+                        self.note(Report::Told { lane, failure }, settings);
+                    }
+                    Work::Decide(decision) => self.decided(&decision.who.client_id, &settings.options),
+                    Work::Fetch { .. } => {}
                 }
             }
         }
@@ -283,9 +323,11 @@ impl Desk {
 
     /// What is left when the time is over.
     fn give_up(&self) {
-        let left = self.outbox.len();
-        if left > 0 {
-            tracing::warn!("hooks: {left} notifications could not be delivered before the end");
+        let (left, busy) = (self.outbox.len(), self.workers.len() - self.idle.len());
+        if left > 0 || busy > 0 {
+            tracing::warn!(
+                "hooks: {left} notifications could not be delivered before the end, {busy} calls were still waited for"
+            );
         }
     }
 }

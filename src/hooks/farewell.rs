@@ -1,7 +1,8 @@
 //! What is told of whom the backend let in, once it is gone.
 //!
-//! Invariant: each yes is followed by one farewell. It is made where the yes arrives, not where it is read: a client may be
-//! gone before it hears of it, and the backend must hear of that too.
+//! Invariant: each decision that came out as yes, in time, is followed by one farewell. It is made where the yes arrives, not where
+//! it is read: a client may be gone before it hears of it, and the backend must hear of that too. Of several URLs all must
+//! have said yes. A farewell is news like other news: it may be given up in the end (`Outbox`).
 
 use std::fmt;
 

@@ -288,7 +288,7 @@ impl Hooks {
         let client: Arc<str> = Arc::from(who.client_id.as_str());
         for url in urls {
             let lane = Lane { url: Arc::clone(url), client: Arc::clone(&client) };
-            if self.inbox.try_send(Letter::Tell { lane, note: Arc::clone(&note) }).is_err() {
+            if self.inbox.try_send(Letter::Tell { action, lane, note: Arc::clone(&note) }).is_err() {
                 self.shared.drop_note();
             }
         }

@@ -200,23 +200,27 @@ fn news_reach_a_backend_that_comes_back_in_order_and_are_given_up_where_it_does_
     keeper.finish(Duration::from_secs(5));
 }
 
-/// A client that the server sends away, or that is cut off, while the backend thinks about it: the backend that says yes hears
-/// that it is gone, and after that yes; one that says no hears nothing more.
+/// A client that is sent away while the backend thinks about it: the backend that says yes hears that it is gone, before its
+/// connection's end; one that says no hears of that alone.
 #[test]
 fn a_yes_that_nobody_hears_is_followed_by_its_farewell() {
-    for (answer, expected) in [("0", &["on_publish", "on_unpublish"][..]), ("1", &["on_publish"])] {
-        let backend = Backend::start(move |_, _| {
+    for (answer, expected) in
+        [("0", &["on_publish", "on_unpublish", "on_close"][..]), ("1", &["on_publish", "on_close"])]
+    {
+        let backend = Backend::start(move |_, body| {
             thread::sleep(Duration::from_millis(200));
-            says("200 OK", answer)
+            says("200 OK", if body.contains("on_publish") { answer } else { "0" })
         });
         let url = backend.url("/");
-        let options = options(OnError::Deny)
-            .calling(Action::Publish, [url.as_str()])
-            .calling(Action::Unpublish, [url.as_str()]);
-        let (hooks, keeper) = begin(options);
+        let options = Options { timeout: Duration::from_secs(20), ..options(OnError::Deny) };
+        let actions = [Action::Publish, Action::Unpublish, Action::Close];
+        let calling = |options: Options, action| options.calling(action, [url.as_str()]);
+        let (hooks, keeper) = begin(actions.into_iter().fold(options, calling));
         let waiting = hooks.decide(Action::Publish, who("c"));
         until("the question", || !backend.heard().is_empty());
         drop(waiting);
+        // The connection ends, while the backend thinks.
+        hooks.tell(Action::Close, &who("c"));
         keeper.finish(Duration::from_secs(10));
         let heard = backend.heard();
         assert_eq!(heard.len(), expected.len(), "{heard:?}");
@@ -224,6 +228,28 @@ fn a_yes_that_nobody_hears_is_followed_by_its_farewell() {
             assert!(body.contains(action) && body.contains("\"client_id\":\"c\""), "{body}");
         }
     }
+}
+
+/// Questions of those who are gone, and those that are still queued when all have ended, are not asked any more.
+#[test]
+fn nobody_is_asked_about_who_does_not_wait() {
+    let backend = Backend::start(|_, _| {
+        thread::sleep(Duration::from_millis(300));
+        says("200 OK", "0")
+    });
+    let url = backend.url("/");
+    let options = Options { concurrency: 1, timeout: Duration::from_secs(20), ..options(OnError::Deny) };
+    let options = options.calling(Action::Play, [url.as_str()]).calling(Action::Close, [url.as_str()]);
+    let (hooks, keeper) = begin(options);
+    let _first = hooks.decide(Action::Play, who("first"));
+    until("the first question", || !backend.heard().is_empty());
+    drop(hooks.decide(Action::Play, who("gone")));
+    let _queued = hooks.decide(Action::Play, who("queued"));
+    hooks.tell(Action::Close, &who("queued"));
+    keeper.finish(Duration::from_secs(20));
+    let heard = backend.heard();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(heard[1].1.contains("on_close") && heard[1].1.contains("queued"), "{heard:?}");
 }
 
 /// What was to be told when the process ends is told, and a dead backend does not hold the end up.

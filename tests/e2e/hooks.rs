@@ -261,13 +261,16 @@ fn every_yes_is_followed_by_exactly_one_end() {
 #[test]
 fn who_waits_at_the_door_when_the_server_ends_is_taken_leave_of() {
     let backend = Backend::slow(Duration::from_secs(1));
-    let mut server = calling(&["on_publish", "on_unpublish"], &backend.url("/")).start();
+    let mut server = calling(&["on_publish", "on_unpublish", "on_close"], &backend.url("/")).start();
     let addr = server.rtmp();
     let client = thread::spawn(move || Client::publish(addr, "live", "cam").map(|(_, status)| status.code()));
     let asked = backend.wait("on_publish", "cam");
     server.stop_within(SOON);
-    let gone = backend.wait("on_unpublish", "cam");
-    assert_eq!(asked.get("client_id"), gone.get("client_id"));
+    until("the last word", || (!backend.about("on_close").is_empty()).then_some(()));
+    let calls = backend.calls();
+    let told: Vec<&str> = calls.iter().map(|call| call.get("action")).collect();
+    assert_eq!(told, ["on_publish", "on_unpublish", "on_close"]);
+    assert!(calls.iter().all(|call| call.get("client_id") == asked.get("client_id")));
     let code = client.join().expect("it ends");
     assert_ne!(code.ok().as_deref(), Some("NetStream.Publish.Start"));
 }
@@ -383,8 +386,9 @@ fn two_hundred_at_a_slow_door_are_not_noticed_by_those_inside() {
     // Viewers go when their publisher goes.
     let (without, _) = measure(&Server::builder().grace("0ms").start());
     let pause = Duration::from_secs(2);
-    let backend =
-        Backend::waiting_room(pause, |call| call.get("app") == "crowd" && call.get("action") == "on_publish");
+    let backend = Backend::waiting_room(200, pause, |call| {
+        call.get("app") == "crowd" && call.get("action") == "on_publish"
+    });
     let asking = calling(&["on_publish", "on_unpublish"], &backend.url("/")).set("hooks.timeout", "20s");
     let server = asking.grace("0ms").start();
     let (with, took) = measure(&server);
@@ -392,5 +396,5 @@ fn two_hundred_at_a_slow_door_are_not_noticed_by_those_inside() {
     assert!(took < Duration::from_secs(15), "one after the other would take 400 s: {took:?}");
     // Two cores that publishers and players share with the server, which is a debug build: a stall of a shard would be seconds.
     // docs/performance.md has what it is on a machine with a core for each.
-    assert!(with < without + 20.0, "p99 moved from {without:.1} ms to {with:.1} ms");
+    assert!(with < without + 50.0, "p99 moved from {without:.1} ms to {with:.1} ms");
 }

@@ -191,10 +191,14 @@ fn connect_all<T: Send>(
     };
     let at_a_time = usize::try_from(count).unwrap_or(AT_A_TIME).min(AT_A_TIME);
     let connected: Result<Vec<_>, _> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(work)).collect();
+        // As many as the system gives, and this thread.
+        let others = (1..at_a_time).map_while(|_| Builder::new().spawn_scoped(scope, work).ok());
+        let others: Vec<_> = others.collect();
+        let own = std::iter::once(work());
         // A panic there is one here.
-        let ended = workers.into_iter().map(|worker| worker.join());
-        ended.map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let ended = others.into_iter().map(|worker| worker.join());
+        let ended = ended.map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        own.chain(ended).collect()
     });
     let mut all: Vec<(u64, T)> = connected?.into_iter().flatten().collect();
     all.sort_unstable_by_key(|(n, _)| *n);

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, mpsc::channel},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -80,26 +80,32 @@ impl Backend {
         })
     }
 
-    /// That says yes to all at once, and to those whom `waits` names when `pause` has passed. Its two threads do as little as can be
-    /// done, for where the server is measured on the same cores.
-    pub fn waiting_room(pause: Duration, waits: impl Fn(&Call) -> bool + Send + 'static) -> Self {
+    /// That says yes at once, but to those whom `waits` names: when `seats` of them wait, for `pause`, the door opens for all. Its two
+    /// threads do as little as can be done, for where the server is measured on the same cores.
+    pub fn waiting_room(
+        seats: usize,
+        pause: Duration,
+        waits: impl Fn(&Call) -> bool + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (addr, calls) = (listener.local_addr().expect("bound"), Arc::<Mutex<Vec<Call>>>::default());
-        let (seats, seated) = channel::<(Instant, TcpStream)>();
+        let (door, seated) = channel::<TcpStream>();
+        let open = |mut socket: TcpStream| {
+            // It may have gone meanwhile.
+            let _ = socket.write_all(says("200 OK", "0").as_bytes());
+        };
         thread::spawn(move || {
-            for (until, mut socket) in seated {
-                thread::sleep(until.saturating_duration_since(Instant::now()));
-                // It may have gone meanwhile.
-                let _ = socket.write_all(says("200 OK", "0").as_bytes());
-            }
+            let waiting: Vec<TcpStream> = seated.iter().take(seats).collect();
+            thread::sleep(pause);
+            waiting.into_iter().chain(seated).for_each(open);
         });
         let seen = Arc::clone(&calls);
         thread::spawn(move || {
-            for mut socket in listener.incoming().map_while(Result::ok) {
+            for socket in listener.incoming().map_while(Result::ok) {
                 let Some(call) = hear(&mut BufReader::new(&socket)) else { continue };
                 if !waits(&call) {
-                    let _ = socket.write_all(says("200 OK", "0").as_bytes());
-                } else if seats.send((Instant::now() + pause, socket)).is_err() {
+                    open(socket);
+                } else if door.send(socket).is_err() {
                     return;
                 }
                 seen.lock().expect("nothing panics holding it").push(call);

@@ -1,7 +1,7 @@
 // The configuration that counts: each key with its value, where that comes from, and whether it changes without a restart.
 
 import { call, get, poll } from '/js/api.js';
-import { announce, chip, h, reconcile, say, show } from '/js/dom.js';
+import { chip, h, reconcile, say, show } from '/js/dom.js';
 import { plural } from '/js/format.js';
 import { empty, problem } from '/js/parts.js';
 
@@ -76,7 +76,6 @@ export function configuration({ signIn, changed }) {
       if (error.problems?.length) said.append(h('ul', {}, error.problems.map((words) => h('li', {}, words))));
     }
     show(said, true);
-    announce(said.textContent);
     reload.disabled = false;
   }
 
