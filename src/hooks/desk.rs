@@ -323,7 +323,8 @@ impl Desk {
 
     /// What is left when the time is over.
     fn give_up(&self) {
-        let (left, busy) = (self.outbox.len(), self.workers.len() - self.idle.len());
+        let held_back: usize = self.deciding.values().map(Vec::len).sum();
+        let (left, busy) = (self.outbox.len() + held_back, self.workers.len() - self.idle.len());
         if left > 0 || busy > 0 {
             tracing::warn!(
                 "hooks: {left} notifications could not be delivered before the end, {busy} calls were still waited for"

@@ -33,6 +33,11 @@ fn made(server: &Server, target: &str, sdp: &str) -> Answer {
     answer
 }
 
+fn delete(server: &Server, session: &Answer) {
+    let answer = request(server.http(), "DELETE", field(session, "location"), &[], "");
+    assert_eq!(answer.head.status, 200, "{}", answer.text());
+}
+
 fn patch(server: &Server, session: &Answer, tag: &str, body: &str) -> Answer {
     let fields = [("Content-Type", FRAG), ("If-Match", tag)];
     request(server.http(), "PATCH", field(session, "location"), &fields, body)
@@ -79,10 +84,7 @@ fn media_goes_one_way_whatever_the_client_says() {
             for section in sections(&session.text()) {
                 assert!(section.lines().any(|line| line == wanted), "{target}: {wanted}\n{section}");
             }
-            assert_eq!(
-                request(server.http(), "DELETE", field(&session, "location"), &[], "").head.status,
-                200
-            );
+            delete(&server, &session);
         }
     }
 }
@@ -185,10 +187,7 @@ fn other_credentials_restart_ice_whichever_tag_they_come_with() {
             }
             assert!(after.contains("a=candidate:") && after.contains("a=end-of-candidates"), "{after}");
             assert_eq!(patch(&server, &session, &tag, "a=end-of-candidates").head.status, 412, "{target}");
-            assert_eq!(
-                request(server.http(), "DELETE", field(&session, "location"), &[], "").head.status,
-                200
-            );
+            delete(&server, &session);
         }
     }
 }

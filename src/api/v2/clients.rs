@@ -96,7 +96,7 @@ fn value(entry: &Entry) -> Value {
 }
 
 fn reception(reception: &Reception) -> Value {
-    // Tenths are as much as eighths of a byte and clocks of milliseconds tell.
+    // Losses are told in 256ths and times in ticks of a clock: more digits would tell nothing.
     let tenths = |value: f64| (value * 10.0).round() / 10.0;
     let millis = |duration: Duration| tenths(duration.as_secs_f64() * 1e3);
     json!({
